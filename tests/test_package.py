@@ -1,0 +1,60 @@
+"""The package as users meet it: a cheap import, the public names, the bundled sample."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+
+import napari_salt
+from napari_salt import samples
+from napari_salt.io import read_labels, read_stack
+
+
+def modules_after(statement: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has after an import."""
+    code = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_importing_it_loads_nothing_heavy():
+    assert not {"dask", "napari", "numpy", "qtpy", "scipy", "torch"} & modules_after("import napari_salt")
+
+
+def test_configs_and_events_need_no_torch():
+    names = "SaltConfig, SegmentConfig, TrainConfig, SliceResult, TrainingEvent, SaltError"
+    loaded = modules_after(f"from napari_salt import {names}")
+    assert "numpy" in loaded
+    assert "torch" not in loaded
+
+
+@pytest.mark.parametrize("name", napari_salt.__all__)
+def test_public_names_are_there(name):
+    assert name in dir(napari_salt)
+    assert getattr(napari_salt, name).__name__ == name
+
+
+def test_other_names_are_not():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = napari_salt.nonsense
+    assert napari_salt.__version__ == version("napari-salt")
+
+
+def test_samples_are_stacks():
+    image = read_stack(samples.nuclei3d_image())
+    labels = read_labels(samples.nuclei3d_labels()).data.compute()
+    instances = read_labels(samples.nuclei3d_instances()).data.compute()
+    assert image.data.shape == labels.shape == (31, 61, 57)
+    np.testing.assert_array_equal(instances > 0, labels == 1)
+
+
+def test_sample_layers():
+    from napari_salt._sample_data import full_labels, two_painted_slices
+
+    (image, _, kind), (labels, _, labels_kind) = full_labels()
+    assert (image.shape, kind, labels_kind) == (labels.shape, "image", "labels")
+    painted = two_painted_slices()[1][0]
+    assert tuple(np.flatnonzero(painted.any(axis=(1, 2)))) == samples.PAINTED_SLICES
+    np.testing.assert_array_equal(painted[8], labels[8])
