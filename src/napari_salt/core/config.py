@@ -1,0 +1,195 @@
+"""What is wanted, as frozen dataclasses that can be imported without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_salt.core.errors import InputError
+
+__all__ = [
+    "PRESET_MINUTES",
+    "Preprocess",
+    "Rank",
+    "SaltConfig",
+    "SegmentConfig",
+    "TrainConfig",
+    "Unpainted",
+]
+
+Rank = int | float | Literal["auto"]
+"""How many top singular values are scaled: a number, a share of all (a float in 0..1), or ``"auto"``."""
+
+Unpainted = Literal["background", "ignore"]
+"""What a pixel without paint means on a painted slice."""
+
+PRESET_MINUTES: Mapping[str, float] = {"fast": 1.5, "balanced": 4.0, "thorough": 12.0}
+
+
+@dataclass(frozen=True)
+class SaltConfig:
+    """Which layers SALT adapts, and how much of each.
+
+    Parameters
+    ----------
+    rank
+        Top singular values that get a scale and a shift: a number, a share of all singular values
+        of the layer (a float from 0 to 1), or ``"auto"``: the fewest that hold `energy`.
+    lora_rank
+        Rank of the update of the remaining subspace.
+    energy
+        Share of the squared singular values that ``rank="auto"`` keeps, 0 to 1.
+    targets
+        Prefixes of module names, whole components only: ``"image_encoder"`` takes all of the
+        encoder, ``"image_encoder.layers.3"`` its fourth stage.
+    train_vectors
+        Whether one-dimensional parameters of the targets (norms and biases) train as well.
+    """
+
+    rank: Rank = 0.5
+    lora_rank: int = 8
+    energy: float = 0.9
+    targets: tuple[str, ...] = ("image_encoder", "mask_decoder")
+    train_vectors: bool = True
+
+    def __post_init__(self) -> None:
+        share = isinstance(self.rank, float) and not 0.0 <= self.rank <= 1.0
+        number = isinstance(self.rank, int) and self.rank < 0
+        if share or number or (isinstance(self.rank, str) and self.rank != "auto"):
+            raise InputError(
+                f"rank is {self.rank!r}; give a whole number from 0, a share from 0.0 to 1.0, or 'auto'"
+            )
+        if self.lora_rank < 0:
+            raise InputError(f"lora_rank is {self.lora_rank}; give a whole number from 0")
+        if not 0.0 < self.energy <= 1.0:
+            raise InputError(f"energy is {self.energy}; give a share above 0 and up to 1")
+        if not self.targets:
+            raise InputError("targets is empty; name at least one module, such as 'image_encoder'")
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How slices become model input. Stored in the adapter.
+
+    Parameters
+    ----------
+    channels
+        1 for grey, 3 for colour.
+    pixel_scale
+        Pixels that the model sees per image pixel.
+    pixel_size
+        Side of an image pixel of the training stack in micrometres, if known.
+    independent
+        Whether slices are unrelated images, each with its own intensity window.
+    percentiles
+        Shares in percent of the intensities that become 0 and 1.
+    """
+
+    channels: int = 1
+    pixel_scale: float = 1.0
+    pixel_size: float | None = None
+    independent: bool = False
+    percentiles: tuple[float, float] = (0.1, 99.9)
+
+    def scale_for(self, pixel_size: float | None) -> float:
+        """Pixel scale for a stack with pixels of `pixel_size` micrometres.
+
+        An object keeps its size in the model's input when both pixel sizes are known.
+        """
+        if pixel_size is None or self.pixel_size is None:
+            return self.pixel_scale
+        return self.pixel_scale * pixel_size / self.pixel_size
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an adapter is trained.
+
+    Parameters
+    ----------
+    base
+        Registry name of the base model.
+    preset
+        Budget by name: ``"fast"``, ``"balanced"`` or ``"thorough"``; `minutes` or `steps` override it.
+    minutes, steps
+        Budget of wall-clock time, of optimiser steps, or both (the first to run out ends training).
+    slices
+        Slices to learn from; by default those with paint.
+    unpainted
+        What unpainted pixels of a painted slice mean: ``"background"``, or ``"ignore"`` (nothing).
+    background_label
+        With ``"ignore"``, the painted label that means background (default 1).
+    class_names
+        Names by label value.
+    independent
+        Whether slices are unrelated images.
+    pixel_scale
+        Pixels that the model sees per image pixel; None chooses it from what is painted.
+    seed
+        Seed of initialisation, crops and augmentation.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    salt
+        Ranks and targets.
+    learning_rate
+        Highest learning rate of the schedule.
+    batch_size
+        Crops per step; None means 1 on a CPU (more steps beat larger ones there) and 4 on a GPU.
+    """
+
+    base: str = "lite-medsam"
+    preset: str = "balanced"
+    minutes: float | None = None
+    steps: int | None = None
+    slices: tuple[int, ...] | None = None
+    unpainted: Unpainted = "background"
+    background_label: int | None = None
+    class_names: Mapping[int, str] = field(default_factory=dict)
+    independent: bool = False
+    pixel_scale: float | None = None
+    seed: int = 0
+    device: str = "auto"
+    salt: SaltConfig = SaltConfig()
+    learning_rate: float = 3e-3
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESET_MINUTES:
+            raise InputError(f"unknown preset {self.preset!r}; use {', '.join(PRESET_MINUTES)}")
+        if self.unpainted not in ("background", "ignore"):
+            raise InputError(f"unpainted is {self.unpainted!r}; use 'background' or 'ignore'")
+        for name in ("minutes", "steps", "pixel_scale", "learning_rate", "batch_size"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise InputError(f"{name} is {value}; give a number above 0")
+        if self.background_label is not None and self.unpainted == "background":
+            raise InputError("background_label needs unpainted='ignore'; set both or neither")
+
+
+@dataclass(frozen=True)
+class SegmentConfig:
+    """How a stack is segmented.
+
+    Parameters
+    ----------
+    slices
+        Slices to segment; by default all.
+    overlap
+        Pixels that neighbouring tiles share, in the model's input.
+    batch_size
+        Tiles computed at once; halved when memory runs out.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    """
+
+    slices: tuple[int, ...] | None = None
+    overlap: int = 48
+    batch_size: int = 1
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.overlap < 0:
+            raise InputError(f"overlap is {self.overlap}; give a number of pixels from 0")
+        if self.batch_size < 1:
+            raise InputError(f"batch_size is {self.batch_size}; give a whole number from 1")

@@ -1,0 +1,75 @@
+"""What happened, as small frozen events that can be imported without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from napari_salt.core.adapter import Adapter
+
+__all__ = ["Phase", "SliceResult", "TrainingEvent"]
+
+Phase = Literal["start", "learn", "final", "done"]
+
+
+@dataclass(frozen=True)
+class TrainingEvent:
+    """One moment of a training.
+
+    Parameters
+    ----------
+    phase
+        ``"start"`` once, ``"learn"`` while some paint is held out, ``"final"`` when all paint is
+        learnt from, ``"done"`` once.
+    step
+        Optimiser steps so far.
+    fraction
+        Share of the budget used up, 0 to 1.
+    seconds
+        Wall-clock time since the start.
+    loss, learning_rate
+        Of the latest step; NaN at the start.
+    held_out_dice
+        Dice by label value on held-out paint, when it was measured at this step.
+    adapter
+        The adapter, whenever it is the best so far, and at the end the one to keep.
+    message
+        Something that the user should read, or "".
+    """
+
+    phase: Phase
+    step: int
+    fraction: float
+    seconds: float
+    loss: float
+    learning_rate: float
+    held_out_dice: Mapping[int, float] | None = None
+    adapter: Adapter | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """One segmented slice.
+
+    Parameters
+    ----------
+    index
+        Position in the stack.
+    labels
+        The user's label values, shape (Y, X), uint8 or, where values exceed 255, uint16 or uint32.
+    probabilities
+        float32, shape (K + 1, Y, X), background first.
+    tiles
+        Number of tiles it took.
+    """
+
+    index: int
+    labels: NDArray[np.unsignedinteger]
+    probabilities: NDArray[np.float32]
+    tiles: int

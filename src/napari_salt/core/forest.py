@@ -1,0 +1,74 @@
+"""The classical alternative from the same paint: a random forest on multi-scale filters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.feature import multiscale_basic_features
+from sklearn.ensemble import RandomForestClassifier
+
+from napari_salt.core.annotations import IGNORE, Annotations
+from napari_salt.core.preprocess import SliceReader
+
+__all__ = ["forest_segmentation"]
+
+DRAWN_PIXELS = 60_000
+TREES, DEPTH = 100, 20
+SIGMA_MIN, SIGMA_MAX = 0.7, 16
+
+
+def forest_segmentation(
+    reader: SliceReader, annotations: Annotations, slices: Sequence[int], *, seed: int = 0
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Segment `slices` with a random forest trained on the painted pixels.
+
+    Intensity, edges and texture at scales from 0.7 to 16 pixels; 60,000 painted pixels drawn at
+    random; 100 trees of depth at most 20, classes weighted by their rarity.
+
+    Parameters
+    ----------
+    reader
+        The stack, with its intensity window.
+    annotations
+        What is painted.
+    slices
+        Slices to segment.
+    seed
+        Of the draw and the forest.
+
+    Yields
+    ------
+    index, labels
+        Slice number and label values, int64, shape (Y, X).
+    """
+    features, targets = [], []
+    for painted in annotations.slices:
+        known = painted.target != IGNORE
+        features.append(_features(reader, painted.index)[known])
+        targets.append(painted.target[known])
+    x, y = np.concatenate(features), np.concatenate(targets)
+    drawn = np.random.default_rng(seed).permutation(len(y))[:DRAWN_PIXELS]
+    forest = RandomForestClassifier(
+        TREES, max_depth=DEPTH, class_weight="balanced", n_jobs=-1, random_state=seed
+    ).fit(x[drawn], y[drawn])
+    values = np.array([0, *annotations.values])
+    for index in slices:
+        planes = _features(reader, index)
+        numbers = forest.predict(planes.reshape(-1, planes.shape[-1]))
+        yield index, values[numbers].reshape(planes.shape[:2])
+
+
+def _features(reader: SliceReader, index: int) -> NDArray[Any]:
+    """Filter responses of one slice, shape (Y, X, F)."""
+    plane = np.moveaxis(reader.raw(index), 0, -1)
+    colour = plane.shape[-1] > 1
+    features: NDArray[Any] = multiscale_basic_features(  # type: ignore[no-untyped-call]
+        plane if colour else plane[..., 0],
+        sigma_min=SIGMA_MIN,
+        sigma_max=SIGMA_MAX,
+        channel_axis=-1 if colour else None,
+    )
+    return features

@@ -1,0 +1,201 @@
+"""Segmenting a stack slice by slice: overlapping tiles, smoothly blended, in bounded memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_salt.core.adapter import Adapter
+from napari_salt.core.compute import is_out_of_memory, precision, resolve_device, reused_memory
+from napari_salt.core.config import SegmentConfig
+from napari_salt.core.errors import DeviceError, InputError
+from napari_salt.core.events import SliceResult
+from napari_salt.core.preprocess import SliceReader, resize
+from napari_salt.core.segmenter import Segmenter, class_probabilities
+from napari_salt.core.stack import StackLike
+
+__all__ = ["SlicePredictor", "Tile", "label_dtype", "segment", "segmentation_events", "tiles_of"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A square of the scaled slice, by its first row and column."""
+
+    top: int
+    left: int
+
+
+def segment(
+    stack: StackLike,
+    adapter: Adapter,
+    config: SegmentConfig | None = None,
+    *,
+    pixel_size: float | None = None,
+) -> NDArray[np.unsignedinteger]:
+    """Segment a stack into memory.
+
+    Parameters
+    ----------
+    stack
+        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
+    adapter
+        What `train` gave, or a loaded file.
+    pixel_size
+        Micrometres per pixel in the plane, if known; lets an adapter meet other pixel sizes.
+
+    Returns
+    -------
+    array
+        Label values, shape (Z, Y, X); slices that were not asked for are 0.
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+    """
+    labels = np.zeros(tuple(stack.shape[:3]), label_dtype(adapter.values))
+    for result in segmentation_events(stack, adapter, config, pixel_size=pixel_size):
+        labels[result.index] = result.labels
+    return labels
+
+
+def segmentation_events(
+    stack: StackLike,
+    adapter: Adapter,
+    config: SegmentConfig | None = None,
+    *,
+    pixel_size: float | None = None,
+) -> Iterator[SliceResult]:
+    """Segment a stack, yielding each slice as it is done (see `segment`)."""
+    config = config or SegmentConfig()
+    count, height, width = stack.shape[:3]
+    slices = range(count) if config.slices is None else config.slices
+    for index in slices:
+        if not 0 <= index < count:
+            raise InputError(f"slice {index} is out of range; the stack has slices 0 to {count - 1}")
+    reader = SliceReader(stack, adapter.preprocess, pixel_size)
+    segmenter = adapter.build(resolve_device(config.device)).merged()
+    values = np.array([0, *adapter.values], label_dtype(adapter.values))
+    predictor = SlicePredictor(segmenter, config.overlap, config.batch_size)
+    with reused_memory():
+        for index in slices:
+            scaled = predictor.logits(reader.read(index))
+            logits = resize(scaled[None], (height, width))
+            probabilities = class_probabilities(logits)[0].numpy()
+            tiles = len(tiles_of(scaled.shape[-2:], segmenter.input_size, config.overlap))
+            yield SliceResult(index, values[probabilities.argmax(0)], probabilities, tiles)
+
+
+def label_dtype(values: Sequence[int]) -> np.dtype[np.unsignedinteger]:
+    """Smallest unsigned integer type that holds all `values`."""
+    return np.min_scalar_type(max(values, default=0))
+
+
+def tiles_of(size: Sequence[int], tile: int, overlap: int) -> list[Tile]:
+    """Tiles of side `tile` that cover a (height, width), sharing at least `overlap` pixels."""
+    rows, columns = (_starts(length, tile, overlap) for length in size)
+    return [Tile(top, left) for top in rows for left in columns]
+
+
+class SlicePredictor:
+    """Logits of whole slices from a segmenter that sees square tiles.
+
+    Parameters
+    ----------
+    segmenter
+        In eval mode; merged for speed, or carrying its parametrizations (as in training).
+    overlap, batch_size
+        See `SegmentConfig`.
+    """
+
+    def __init__(self, segmenter: Segmenter, overlap: int, batch_size: int = 1) -> None:
+        self._segmenter = segmenter
+        self._overlap = min(overlap, segmenter.input_size // 2)
+        self._batch_size = batch_size
+
+    @torch.no_grad()
+    def logits(self, image: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """Blended logits of one slice.
+
+        Parameters
+        ----------
+        image
+            float32 from 0 to 1, shape (3, H, W), at the model's scale.
+        wanted
+            Mask (H, W); tiles that miss it are left out, and their logits are 0.
+
+        Returns
+        -------
+        Tensor
+            float32 on the CPU, shape (K, H, W).
+        """
+        side = self._segmenter.input_size
+        height, width = image.shape[-2:]
+        tiles = tiles_of((height, width), side, self._overlap)
+        if wanted is not None:
+            tiles = [t for t in tiles if wanted[t.top : t.top + side, t.left : t.left + side].any()]
+        total = torch.zeros(self._segmenter.n_classes, height, width)
+        weight = torch.zeros(height, width)
+        taper = _taper(side, self._overlap)
+        for start, logits in self._batches(image, tiles):
+            for tile, tile_logits in zip(tiles[start : start + len(logits)], logits, strict=True):
+                rows = slice(tile.top, min(tile.top + side, height))
+                columns = slice(tile.left, min(tile.left + side, width))
+                part = (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start))
+                total[:, rows, columns] += tile_logits[:, *part] * taper[part]
+                weight[rows, columns] += taper[part]
+        return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def _batches(self, image: Tensor, tiles: list[Tile]) -> Iterator[tuple[int, Tensor]]:
+        """First tile's position and float32 CPU logits (b, K, S, S) of consecutive batches."""
+        device = next(self._segmenter.parameters()).device
+        start = 0
+        while start < len(tiles):
+            batch = [self._cut(image, tile) for tile in tiles[start : start + self._batch_size]]
+            try:
+                with precision(device):
+                    logits = self._segmenter(torch.stack(batch).to(device)).float().cpu()
+            except (RuntimeError, MemoryError) as error:
+                self._halve(error)
+                continue
+            yield start, logits
+            start += len(batch)
+
+    def _cut(self, image: Tensor, tile: Tile) -> Tensor:
+        side = self._segmenter.input_size
+        part = image[:, tile.top : tile.top + side, tile.left : tile.left + side]
+        if part.shape[-2:] == (side, side):
+            return part
+        return torch.nn.functional.pad(part, (0, side - part.shape[-1], 0, side - part.shape[-2]))
+
+    def _halve(self, error: BaseException) -> None:
+        if not is_out_of_memory(error):
+            raise error
+        if self._batch_size == 1:
+            raise DeviceError(
+                "out of memory with one tile at a time; close other programs, or use --device cpu"
+            ) from error
+        self._batch_size //= 2
+        logger.warning("out of memory; going on with %d tiles at a time", self._batch_size)
+
+
+def _starts(length: int, tile: int, overlap: int) -> list[int]:
+    """Evenly spread first pixels of the fewest tiles that cover `length` with `overlap`."""
+    if length <= tile:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]
+
+
+def _taper(side: int, overlap: int) -> Tensor:
+    """Weight (side, side) that rises linearly over `overlap` pixels from each edge."""
+    steps = torch.arange(side, dtype=torch.float32) + 1
+    ramp = torch.minimum(steps, steps.flip(0)).clamp_max(max(1, overlap)) / max(1, overlap)
+    return ramp[:, None] * ramp[None]

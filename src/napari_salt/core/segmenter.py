@@ -1,0 +1,156 @@
+"""A base SAM with SALT and one learned token per class: images in, one logit map per class out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from napari_salt.core.bases import BaseSpec
+from napari_salt.core.config import SaltConfig
+from napari_salt.core.salt import attach, merge
+
+__all__ = ["Segmenter", "class_probabilities"]
+
+DEAD_PARTS = (
+    "mask_decoder.iou_prediction_head",
+    "mask_decoder.output_hypernetworks_mlps.1",
+    "mask_decoder.output_hypernetworks_mlps.2",
+    "mask_decoder.output_hypernetworks_mlps.3",
+)
+"""Parts of SAM's decoder that do not touch a single-mask output; nothing in them is adapted."""
+
+TOKEN_STD = 0.02
+
+
+class Segmenter(nn.Module):
+    """Semantic segmentation by SAM's three parts, adapted.
+
+    The image encoder runs once per image. Each class has its own sparse prompt (in place of the
+    paper's text prompts) and its own pass through SAM's mask decoder; the mask of the first mask
+    token is the class's logit map. Background has the fixed logit 0.
+
+    Parameters
+    ----------
+    module
+        SAM-like module with ``image_encoder``, ``prompt_encoder``, ``mask_decoder``; taken over and
+        changed in place.
+    spec
+        What the base expects as input.
+    n_classes
+        Number of foreground classes K.
+    salt
+        Ranks and targets; None leaves the base as it is (only the class tokens train).
+    """
+
+    # SAM's parts come from several packages and have no common type.
+    image_encoder: Any
+    prompt_encoder: Any
+    mask_decoder: Any
+    mean: Tensor
+    std: Tensor
+    dense_pe: Tensor
+
+    def __init__(self, module: nn.Module, spec: BaseSpec, n_classes: int, salt: SaltConfig | None) -> None:
+        super().__init__()
+        self.input_size = spec.input_size
+        self.n_classes = n_classes
+        self.image_encoder = module.image_encoder
+        self.prompt_encoder = module.prompt_encoder
+        self.mask_decoder = module.mask_decoder
+        self.eval().requires_grad_(False)
+        if salt is not None:
+            attach(self, salt, exclude=DEAD_PARTS)
+        device = next(self.parameters()).device
+        with torch.no_grad():
+            dense_pe = self.prompt_encoder.get_dense_pe().float()
+            point = self.prompt_encoder.point_embeddings[1].weight
+            tokens = point.float() + TOKEN_STD * torch.randn(n_classes, point.shape[1], device=device)
+            output_token = self.mask_decoder.mask_tokens.weight[:1].float()
+        self.class_tokens = nn.Parameter(tokens)
+        self.output_tokens = nn.Parameter(output_token.repeat(n_classes, 1))
+        self.register_buffer("dense_pe", dense_pe, persistent=False)
+        for name, values in (("mean", spec.mean), ("std", spec.std)):
+            column = torch.tensor(values, device=device).view(1, 3, 1, 1)
+            self.register_buffer(name, column, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits of `images`.
+
+        Parameters
+        ----------
+        images
+            Shape (B, 3, S, S), float, 0 to 1, S the base's input size.
+
+        Returns
+        -------
+        Tensor
+            float32 logits, shape (B, K, S, S).
+        """
+        return self.decode(self.encode(images))
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Image embeddings, shape (B, C, h, w), of `images` (B, 3, S, S) from 0 to 1."""
+        normal = (images - self.mean) / self.std
+        embeddings: Tensor = self.image_encoder(normal.contiguous(memory_format=torch.channels_last))
+        return embeddings
+
+    def decode(self, image_embeddings: Tensor) -> Tensor:
+        """float32 logits (B, K, S, S) of all classes from image embeddings (B, C, h, w).
+
+        SAM's own decoder takes one image and many prompts; here every image meets every class, so
+        both are repeated to B*K items, image-major.
+        """
+        batch, channels, height, width = image_embeddings.shape
+        items = batch * self.n_classes
+        decoder = self.mask_decoder
+        source = image_embeddings + self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        source = source.repeat_interleave(self.n_classes, dim=0)
+        hidden, source = decoder.transformer(
+            source, self.dense_pe.expand(items, -1, -1, -1), self._tokens().repeat(batch, 1, 1)
+        )
+        source = source.transpose(1, 2).reshape(items, channels, height, width)
+        upscaled = decoder.output_upscaling(source)
+        weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
+        low_res_masks = torch.einsum("ic,ichw->ihw", weights, upscaled).float()
+        low_res_masks = low_res_masks.view(batch, self.n_classes, *low_res_masks.shape[-2:])
+        if low_res_masks.shape[-1] == self.input_size:
+            return low_res_masks
+        size = (self.input_size, self.input_size)
+        return F.interpolate(low_res_masks, size, mode="bilinear", align_corners=False)
+
+    def _tokens(self) -> Tensor:
+        """Decoder tokens of each class: IoU, the class's own mask token, the spare ones, its prompt."""
+        iou = self.mask_decoder.iou_token.weight
+        spare = self.mask_decoder.mask_tokens.weight[1:]
+        one_each = [iou.expand(self.n_classes, 1, -1), self.output_tokens[:, None]]
+        shared = spare.expand(self.n_classes, -1, -1)
+        return torch.cat([*one_each, shared, self.class_tokens[:, None]], dim=1)
+
+    def merged(self) -> Segmenter:
+        """Put plain weights in place of the parametrizations, and give the segmenter itself."""
+        merge(self)
+        return self.requires_grad_(False)
+
+
+def class_probabilities(logits: Tensor) -> Tensor:
+    """Probabilities of background and classes, ``softmax([0, z_1 ... z_K])``.
+
+    Parameters
+    ----------
+    logits
+        Shape (B, K, H, W).
+
+    Returns
+    -------
+    Tensor
+        float32, shape (B, K + 1, H, W), index 0 is background; they sum to 1.
+    """
+    return torch.softmax(with_background(logits), dim=1)
+
+
+def with_background(logits: Tensor) -> Tensor:
+    """Logits (B, K + 1, H, W), float32, with the fixed 0 of the background in front."""
+    return torch.cat([torch.zeros_like(logits[:, :1]), logits], dim=1).float()

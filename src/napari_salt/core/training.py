@@ -1,0 +1,423 @@
+"""Fine-tuning on painted slices, as a generator of events that widget, CLI and tests consume alike."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_salt import __version__
+from napari_salt.core.adapter import Adapter, ClassInfo
+from napari_salt.core.annotations import (
+    Annotations,
+    Split,
+    hold_out,
+    orientation_matters,
+    read_annotations,
+)
+from napari_salt.core.averaging import MovingAverage
+from napari_salt.core.bases import BaseModel, load_base
+from napari_salt.core.budget import Clock, Pace
+from napari_salt.core.choices import choose_pixel_scale
+from napari_salt.core.compute import is_out_of_memory, precision, resolve_device, reused_memory
+from napari_salt.core.config import Preprocess, TrainConfig
+from napari_salt.core.crops import Augmentation, Batch, CropSampler
+from napari_salt.core.errors import DeviceError, InputError, SaltError
+from napari_salt.core.events import Phase, TrainingEvent
+from napari_salt.core.losses import segmentation_loss
+from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.segmenter import Segmenter
+from napari_salt.core.stack import StackLike, check_stack
+from napari_salt.core.validation import held_out_dice
+
+__all__ = ["check_shapes", "loss_and_gradients", "train", "training_events"]
+
+logger = logging.getLogger(__name__)
+
+FINAL_PHASE = 0.7
+"""Share of the budget after which training sees all paint."""
+WARM_UP = 0.04
+MEASURE_EVERY = 0.09
+"""Share of the budget between measurements of held-out Dice."""
+EMA_DECAY = 0.97
+PATIENCE = 4
+"""Measurements without a better held-out Dice after which the final phase begins."""
+LEAST_GAIN = 0.002
+COLORS = (
+    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c",
+)  # fmt: skip
+COLLAPSE = 0.05
+"""Loss of Dice in the final phase beyond which the learning phase's best adapter is kept."""
+MAX_FAILED_STEPS = 10
+
+
+def train(
+    image: StackLike,
+    labels: StackLike,
+    config: TrainConfig | None = None,
+    *,
+    init: Adapter | None = None,
+    pixel_size: float | None = None,
+) -> Adapter:
+    """Train an adapter (see `training_events`) and return the one to keep."""
+    best: Adapter | None = None
+    for event in training_events(image, labels, config, init=init, pixel_size=pixel_size):
+        best = event.adapter or best
+    if best is None:
+        raise SaltError("training ended without an adapter; give it more minutes or steps")
+    return best
+
+
+def training_events(
+    image: StackLike,
+    labels: StackLike,
+    config: TrainConfig | None = None,
+    *,
+    init: Adapter | None = None,
+    pixel_size: float | None = None,
+) -> Iterator[TrainingEvent]:
+    """Train an adapter, telling of every step.
+
+    The first 70 % of the budget learn from some of the paint and are scored on the rest; then all of
+    the paint is learnt from. What is scored and handed out is an exponential moving average, so
+    that a stop at any event leaves a usable adapter.
+
+    Parameters
+    ----------
+    image
+        Grey (Z, Y, X) or colour (Z, Y, X, 3); numpy, dask or zarr. Only painted slices, and up to 16
+        more for the intensity window, are read.
+    labels
+        Whole numbers from 0, shape (Z, Y, X).
+    config
+        Budget, seed and the meaning of the paint.
+    init
+        Adapter to go on from; its classes, base, ranks and preprocessing are kept.
+    pixel_size
+        Micrometres per pixel in the plane, if known.
+
+    Yields
+    ------
+    TrainingEvent
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+        Before the first event, where the input is at fault.
+    """
+    config = config or TrainConfig()
+    clock = Clock.of(config)
+    check_shapes(image, labels)
+    annotations = read_annotations(
+        labels,
+        slices=config.slices,
+        unpainted=config.unpainted,
+        background_label=config.background_label,
+        values=init.values if init else (),
+    )
+    with reused_memory():
+        yield from _start(image, annotations, config, init, pixel_size, clock).events()
+
+
+def check_shapes(image: StackLike, labels: StackLike) -> None:
+    """Refuse an image that cannot be used, or labels that do not cover it pixel by pixel."""
+    check_stack(image)
+    if tuple(labels.shape) != tuple(image.shape[:3]):
+        raise InputError(
+            f"the labels have shape {tuple(labels.shape)}, the image {tuple(image.shape[:3])}; "
+            "give labels of the image's shape"
+        )
+
+
+@dataclass
+class _Run:
+    """One training: the model, what it learns from, and the best it has been."""
+
+    segmenter: Segmenter
+    base: BaseModel
+    config: TrainConfig
+    split: Split
+    learning: CropSampler
+    everything: CropSampler
+    reader: SliceReader
+    classes: tuple[ClassInfo, ...]
+    provenance: Mapping[str, Any]
+    clock: Clock
+    batch_size: int
+    advice: str
+    step: int = 0
+    failed: int = 0
+    damping: float = 1.0
+    best_dice: float = -1.0
+    best: Adapter | None = None
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for p in self.segmenter.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.01)
+        self.average = MovingAverage(self.parameters, EMA_DECAY)
+
+    def events(self) -> Iterator[TrainingEvent]:
+        """Learn and measure, then learn from everything, then finish."""
+        yield self._event("start", 0.0, math.nan, math.nan, message=self.advice)
+        pace = Pace(MEASURE_EVERY, timed=math.isinf(self.clock.steps))
+        stale = 0
+        while (fraction := self.clock.fraction(self.step, pace.reserve())) < 1 or self.step == 0:
+            phase: Phase = "learn" if fraction < FINAL_PHASE else "final"
+            rate = self._set_rate(fraction)
+            with pace.step():
+                loss = self._learn(self.learning if phase == "learn" else self.everything)
+            if loss is None:
+                continue
+            if phase == "final" or not pace.due(fraction, self.clock):
+                # Until something has been measured, the latest is the best there is.
+                first = None if self.best else self._adapter({})
+                yield self._event(phase, fraction, loss, rate, adapter=first)
+                continue
+            with pace.measurement():
+                scores = self._measure()
+            better = self._keep_if_best(scores)
+            stale = 0 if better else stale + 1
+            if stale >= PATIENCE:
+                self.clock.skip_to(FINAL_PHASE, self.step)
+            kept = self.best if better else None
+            yield self._event(phase, fraction, loss, rate, scores, kept)
+        yield self._finish()
+
+    def _event(
+        self,
+        phase: Phase,
+        fraction: float,
+        loss: float,
+        rate: float,
+        scores: Mapping[int, float] | None = None,
+        adapter: Adapter | None = None,
+        message: str = "",
+    ) -> TrainingEvent:
+        seconds = self.clock.elapsed()
+        return TrainingEvent(phase, self.step, fraction, seconds, loss, rate, scores, adapter, message)
+
+    def _learn(self, sampler: CropSampler) -> float | None:
+        """Take one step; its loss, or None where the step could not be taken."""
+        try:
+            loss = float(loss_and_gradients(self.segmenter, sampler.draw(self.batch_size)))
+        except (RuntimeError, MemoryError) as error:
+            self._halve_batch(error)
+            return None
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            self._take_back()
+            return None
+        self.optimizer.step()
+        self.step += 1
+        self.failed = 0
+        self.losses.append(loss)
+        self.average.update(self.step)
+        return loss
+
+    def _set_rate(self, fraction: float) -> float:
+        """Linear warm-up, then half a cosine over the budget's elapsed share."""
+        shape = min((fraction + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * fraction)))
+        rate = self.config.learning_rate * self.damping * max(0.01, shape)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _measure(self) -> dict[int, float]:
+        with self.average.in_place():
+            scores = held_out_dice(self.segmenter, self.reader, self.split.held_out)
+        return {info.value: dice for info, dice in zip(self.classes, scores, strict=True)}
+
+    def _keep_if_best(self, scores: Mapping[int, float]) -> bool:
+        dice = float(np.mean(list(scores.values())))
+        if self.best is not None and dice <= self.best_dice + LEAST_GAIN:
+            return False
+        self.best_dice = dice
+        self.best = self._adapter(scores)
+        return True
+
+    def _finish(self) -> TrainingEvent:
+        """The adapter to keep: the last one, unless it forgot what the best one knew."""
+        scores = self._measure()
+        dice = float(np.mean(list(scores.values())))
+        message = ""
+        if self.best is None:
+            adapter = self._adapter(scores)
+        elif dice < self.best_dice - COLLAPSE:
+            adapter = self.best
+            message = f"the final phase lost Dice ({dice:.3f}); the best adapter before it is kept"
+        else:
+            honest = self.best.training["held_out_dice"]
+            adapter = self._adapter({int(value): score for value, score in honest.items()})
+        loss = self.losses[-1] if self.losses else math.nan
+        return self._event("done", 1.0, loss, 0.0, None, adapter, message)
+
+    def _adapter(self, scores: Mapping[int, float]) -> Adapter:
+        names = [name for name, p in self.segmenter.named_parameters() if p.requires_grad]
+        every = max(1, len(self.losses) // 200)
+        return Adapter(
+            tensors=dict(zip(names, self.average.tensors(), strict=True)),
+            base_model=self.base.spec.name,
+            base_sha256=self.base.sha256,
+            weights_sha256=self.base.weights_sha256,
+            salt=self.config.salt,
+            classes=self.classes,
+            preprocess=self.reader.preprocess,
+            training={
+                **self.provenance,
+                "steps": self.step,
+                "seconds": round(self.clock.elapsed(), 1),
+                "losses": [round(loss, 4) for loss in self.losses[::every]],
+                "held_out_dice": {str(value): round(dice, 4) for value, dice in scores.items()},
+            },
+        )
+
+    def _halve_batch(self, error: BaseException) -> None:
+        if not is_out_of_memory(error):
+            raise error
+        if self.batch_size == 1:
+            raise DeviceError(
+                "out of memory with one crop per step; close other programs, or use --device cpu"
+            ) from error
+        self.batch_size //= 2
+        torch.cuda.empty_cache()
+        logger.warning("out of memory; going on with %d crops per step", self.batch_size)
+
+    def _take_back(self) -> None:
+        self.failed += 1
+        if self.failed > MAX_FAILED_STEPS:
+            raise SaltError(
+                "the loss is not finite time after time; use a lower learning rate or another seed"
+            )
+        self.damping *= 0.5
+        self.average.restore()
+        logger.warning("the loss is not finite; step taken back, learning rate halved")
+
+
+def loss_and_gradients(segmenter: Segmenter, batch: Batch) -> Tensor:
+    """Loss of one batch, a detached scalar, with its gradients left in the parameters."""
+    device = next(segmenter.parameters()).device
+    segmenter.zero_grad(set_to_none=True)
+    with torch.enable_grad():
+        with precision(device):
+            logits = segmenter(batch.images.to(device))
+        loss = segmentation_loss(logits, batch.target.to(device))
+        loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
+
+
+def _start(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    init: Adapter | None,
+    pixel_size: float | None,
+    clock: Clock,
+) -> _Run:
+    """Load the base, put SALT on it, and set out the paint."""
+    device = resolve_device(config.device)
+    if init is not None:
+        config = replace(config, base=init.base_model, salt=init.salt)
+    base = load_base(config.base, device)
+    preprocess = _preprocess(image, annotations, config, base, init, pixel_size)
+    reader = SliceReader(image, preprocess, pixel_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        segmenter = Segmenter(base.module, base.spec, len(annotations.values), config.salt)
+    if init is not None:
+        init.widened(segmenter, annotations.values).write_to(segmenter)
+    split = hold_out(annotations.slices)
+    augmentation = Augmentation(turns=not orientation_matters(annotations.slices))
+    learning, everything = (
+        CropSampler(reader, slices, segmenter.input_size, augmentation, config.seed)
+        for slices in (split.training, annotations.slices)
+    )
+    return _Run(
+        segmenter,
+        base,
+        config,
+        split,
+        learning,
+        everything,
+        reader,
+        _classes(annotations.values, config, init),
+        _provenance(image, annotations, config, split, augmentation, device),
+        clock,
+        batch_size=config.batch_size or (1 if device.type == "cpu" else 4),
+        advice=_advice(annotations, split),
+    )
+
+
+def _preprocess(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    base: BaseModel,
+    init: Adapter | None,
+    pixel_size: float | None,
+) -> Preprocess:
+    if init is not None:
+        return init.preprocess
+    height, width = image.shape[1:3]
+    scale = config.pixel_scale or choose_pixel_scale(
+        annotations.slices, (height, width), base.spec.input_size
+    )
+    return Preprocess(check_stack(image), scale, pixel_size, config.independent)
+
+
+def _classes(values: Sequence[int], config: TrainConfig, init: Adapter | None) -> tuple[ClassInfo, ...]:
+    known = {info.value: info for info in init.classes} if init else {}
+    default = [
+        ClassInfo(value, f"class {value}", COLORS[position % len(COLORS)])
+        for position, value in enumerate(values)
+    ]
+    named = [known.get(info.value, info) for info in default]
+    return tuple(replace(c, name=config.class_names.get(c.value, c.name)) for c in named)
+
+
+def _provenance(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    split: Split,
+    augmentation: Augmentation,
+    device: torch.device,
+) -> dict[str, Any]:
+    """What the file tells of its training; the fingerprint is of the painted slices' pixels."""
+    fingerprint = hashlib.sha256()
+    for painted in annotations.slices:
+        fingerprint.update(np.ascontiguousarray(image[painted.index]).tobytes())
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "painted_slices": [painted.index for painted in annotations.slices],
+        "held_out": split.description,
+        "leak_free": split.leak_free,
+        "quarter_turns": augmentation.turns,
+        "unpainted": config.unpainted,
+        "data_sha256": fingerprint.hexdigest(),
+        "data_shape": [int(length) for length in image.shape],
+        "device": str(device),
+        "napari_salt": __version__,
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def _advice(annotations: Annotations, split: Split) -> str:
+    text = f"held out: {split.description}; the last {1 - FINAL_PHASE:.0%} of training use all paint"
+    if annotations.looks_like_strokes:
+        text += (
+            "; WARNING: the paint looks like strokes, but unpainted pixels count as background: "
+            "if they are just not painted yet, use --unpainted ignore"
+        )
+    return text

@@ -1,0 +1,48 @@
+"""Dice on held-out paint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_salt.core.annotations import IGNORE, PaintedSlice
+from napari_salt.core.inference import SlicePredictor
+from napari_salt.core.preprocess import SliceReader, resize
+from napari_salt.core.segmenter import Segmenter, with_background
+
+__all__ = ["held_out_dice"]
+
+MAX_SCORED_SLICES = 4
+
+
+def held_out_dice(
+    segmenter: Segmenter, reader: SliceReader, slices: Sequence[PaintedSlice]
+) -> tuple[float, ...]:
+    """Dice of each class 1..K, pooled over the known pixels of at most four of `slices`.
+
+    Only tiles with known pixels are computed. A class that is neither there nor found scores 1.
+    """
+    picks = np.linspace(0, len(slices) - 1, min(len(slices), MAX_SCORED_SLICES)).round()
+    predictor = SlicePredictor(segmenter, overlap=0)
+    overlap = np.zeros(segmenter.n_classes)
+    total = np.zeros(segmenter.n_classes)
+    for painted in (slices[int(i)] for i in picks):
+        found = _predict(predictor, reader, painted)
+        for position in range(segmenter.n_classes):
+            truth = painted.target == position + 1
+            guess = (found == position + 1) & (painted.target != IGNORE)
+            overlap[position] += (truth & guess).sum()
+            total[position] += truth.sum() + guess.sum()
+    return tuple(float(2 * o / t) if t else 1.0 for o, t in zip(overlap, total, strict=True))
+
+
+def _predict(predictor: SlicePredictor, reader: SliceReader, painted: PaintedSlice) -> NDArray[np.int64]:
+    known = torch.from_numpy(painted.target != IGNORE)
+    wanted = resize(known[None, None].float(), reader.size)[0, 0] > 0
+    logits = predictor.logits(reader.read(painted.index), wanted)
+    native = resize(logits[None], painted.target.shape)
+    found: NDArray[np.int64] = with_background(native).argmax(1)[0].numpy()
+    return found
