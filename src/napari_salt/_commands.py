@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from tqdm import tqdm
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Interruption", "bases", "evaluate", "info", "run_training", "segment", "train"]
 
+T = TypeVar("T")
 Result = tuple[dict[str, Any], bool]
 
 
@@ -94,14 +96,16 @@ def run_training(
     interruption = Interruption()
     pixel_size = to_micrometres(image.spacing, image.unit)
     events = training_events(image.data, labels.data, config, init=init, pixel_size=pixel_size)
-    with interruption.watched(), _bar(100, "training", "%") as bar:
-        for event in events:
-            _show(event, bar)
-            best = event.adapter or best
-            if event.adapter and (event.held_out_dice or event.phase == "done"):
-                event.adapter.save(out)
-            if interruption.requested:
-                break
+    with interruption.watched():
+        begun = _begun(events)
+        with _bar(100, "training", "%") as bar:
+            for event in begun:
+                _show(event, bar)
+                best = event.adapter or best
+                if event.adapter and (event.held_out_dice or event.phase == "done"):
+                    event.adapter.save(out)
+                if interruption.requested:
+                    break
     if best is None:
         raise KeyboardInterrupt
     best.save(out)
@@ -152,18 +156,16 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, out:
     dtype = label_dtype(adapter.values)
     interruption = Interruption()
     done = tiles = 0
-    with (
-        LabelWriter(out, image, count, dtype) as writer,
-        interruption.watched(),
-        _bar(len(wanted), "segmenting", "slice") as bar,
-    ):
-        for result in events:
-            writer.fill(result.index)
-            writer.write(result.index, result.labels)
-            done, tiles = done + 1, tiles + result.tiles
-            bar.update()
-            if interruption.requested:
-                break
+    with LabelWriter(out, image, count, dtype) as writer, interruption.watched():
+        begun = _begun(events)
+        with _bar(len(wanted), "segmenting", "slice") as bar:
+            for result in begun:
+                writer.fill(result.index)
+                writer.write(result.index, result.labels)
+                done, tiles = done + 1, tiles + result.tiles
+                bar.update()
+                if interruption.requested:
+                    break
         writer.fill()
     return {
         "seconds": round(time.monotonic() - began, 2),
@@ -281,6 +283,11 @@ def _check_adapter_path(path: Path) -> None:
         raise InputError(f"{path} is a folder; name a file")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"the folder {path.parent} cannot be written to; choose another")
+
+
+def _begun(events: Iterator[T]) -> Iterator[T]:
+    """The same events, the first computed: bad input is told before a progress bar is drawn."""
+    return chain(list(islice(events, 1)), events)
 
 
 def _bar(total: int, text: str, unit: str) -> tqdm[Any]:

@@ -40,7 +40,8 @@ def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     if not interrupted:
         _, interrupted = run_segmentation(image, adapter, SegmentConfig(), segmentation)
     if interrupted:
-        raise KeyboardInterrupt
+        _tell(f"interrupted; the adapter so far is {adapter_path}")
+        return {"adapter": str(adapter_path)}, True
     found = np.asarray(read_labels(segmentation).data)
     forest = _forest(np.asarray(image.data), paint)
     truth = np.asarray(labels.data)

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from napari_salt import __version__
 from napari_salt.core.errors import InputError, SaltError
@@ -16,6 +16,7 @@ from napari_salt.core.errors import InputError, SaltError
 __all__ = ["main"]
 
 BAD_INPUT, INTERRUPTED = 2, 130
+MAX_SLICE = 10_000_000
 VERBS = ("demo", "train", "segment", "evaluate", "suggest", "info", "bases")
 
 
@@ -86,8 +87,15 @@ def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], 
     return commands[verb]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells of a wrong argument in one line, as all errors are told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="napari-salt",
         description="Adapt Segment Anything to a stack from a few painted slices.",
         epilog="Without a command, the arguments are files to open in napari.",
@@ -156,9 +164,9 @@ def _add_evaluate(verbs: Any) -> None:
 
 
 def _add_others(verbs: Any) -> None:
-    _add(verbs, "suggest", "Say which slice to paint next (not supported yet).").add_argument(
-        "arguments", nargs="*"
-    )
+    suggest = _add(verbs, "suggest", "Say which slice to paint next (not supported yet).")
+    suggest.add_argument("image", type=Path, nargs="?", help="TIFF stack")
+    suggest.add_argument("--adapter", type=Path, metavar="A.safetensors")
     _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
     _add(verbs, "bases", "List the base models, and where their weights are.")
 
@@ -169,7 +177,10 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
 
 
 def _number(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
@@ -186,6 +197,10 @@ def _slices(text: str) -> tuple[int, ...]:
         first, _, last = part.partition("-")
         if not first.isdigit() or (last and not last.isdigit()):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 3,12 or 0-9")
+        if int(last or first) < int(first):
+            raise argparse.ArgumentTypeError(f"{part} runs backwards; put the smaller number first")
+        if int(last or first) >= MAX_SLICE:
+            raise argparse.ArgumentTypeError(f"{text!r} names slices beyond {MAX_SLICE}")
         numbers.update(range(int(first), int(last or first) + 1))
     return tuple(sorted(numbers))
 

@@ -24,7 +24,14 @@ __all__ = ["Adapter", "ClassInfo"]
 
 T = TypeVar("T")
 
-FORMAT, FORMAT_VERSION = "napari-salt", "1"
+FORMAT, FORMAT_VERSION, PEFT_TYPE = "napari-salt", "1", "SALT"
+SCALARS: Mapping[str, type | tuple[type, ...]] = {
+    "int": int,
+    "float": (int, float),
+    "str": str,
+    "bool": bool,
+}
+"""Types that settings in the file must have, by the name of their annotation."""
 TEXT_FIELDS = ("name", "description", "author", "license")
 
 
@@ -108,10 +115,20 @@ class Adapter:
                     f"(it knows {', '.join(BASES)}); update napari-salt"
                 )
             base = load_base(self.base_model, device)
-        self._check_base(base)
+        self.check_base(base)
         segmenter = Segmenter(base.module, base.spec, len(self.classes), self.salt)
         self.write_to(segmenter)
         return segmenter
+
+    def check_base(self, base: BaseModel) -> None:
+        """Raise AdapterError if `base` is not the one this adapter was trained on."""
+        same = self.base_sha256 == base.sha256 or self.weights_sha256 == base.weights_sha256
+        if not same:
+            raise AdapterError(
+                f"the adapter was trained on base model {self.base_model!r} "
+                f"(sha256 {self.base_sha256[:12]}...), not on this {base.spec.name!r} "
+                f"(sha256 {base.sha256[:12]}...); use the base it was trained on"
+            )
 
     def write_to(self, segmenter: Segmenter) -> None:
         """Copy this adapter's tensors into the parameters of `segmenter`.
@@ -145,7 +162,7 @@ class Adapter:
         Raises
         ------
         AdapterError
-            If the folder is missing or cannot be written to.
+            If the folder is missing or cannot be written to, or the disk is full.
         """
         target = Path(path)
         try:
@@ -161,8 +178,12 @@ class Adapter:
                 os.fsync(file.fileno())
             Path(partial).chmod(0o644)
             Path(partial).replace(target)
-        except BaseException:
+        except BaseException as error:
             Path(partial).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise AdapterError(
+                    f"{target} cannot be written: {error.strerror}; make room, or choose another place"
+                ) from error
             raise
         return target
 
@@ -189,20 +210,11 @@ class Adapter:
             ) from error
         return _from_file(source, metadata, tensors)
 
-    def _check_base(self, base: BaseModel) -> None:
-        same = self.base_sha256 == base.sha256 or self.weights_sha256 == base.weights_sha256
-        if not same:
-            raise AdapterError(
-                f"the adapter was trained on base model {self.base_model!r} "
-                f"(sha256 {self.base_sha256[:12]}...), not on this {base.spec.name!r} "
-                f"(sha256 {base.sha256[:12]}...); use the base it was trained on"
-            )
-
     def _serialized(self) -> bytes:
         metadata = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "peft_type": "SALT",
+            "peft_type": PEFT_TYPE,
             "base_model": self.base_model,
             "base_sha256": self.base_sha256,
             "weights_sha256": self.weights_sha256,
@@ -226,6 +238,11 @@ def _from_file(source: Path, metadata: Mapping[str, str], tensors: dict[str, Ten
             f"{source} has adapter format version {metadata.get('format_version')!r}, this "
             f"napari-salt reads {FORMAT_VERSION!r}; update napari-salt"
         )
+    if metadata.get("peft_type") != PEFT_TYPE:
+        raise AdapterError(
+            f"{source} is an adapter of type {metadata.get('peft_type')!r}, this napari-salt reads "
+            f"{PEFT_TYPE!r}; update napari-salt"
+        )
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32:
             raise AdapterError(f"{source}: tensor {name!r} is {tensor.dtype}, expected torch.float32")
@@ -238,15 +255,23 @@ def _from_file(source: Path, metadata: Mapping[str, str], tensors: dict[str, Ten
             base_sha256=metadata["base_sha256"],
             weights_sha256=metadata["weights_sha256"],
             salt=_config(SaltConfig, json.loads(metadata["config"])),
-            classes=tuple(_config(ClassInfo, c) for c in json.loads(metadata["classes"])),
+            classes=_classes(json.loads(metadata["classes"])),
             preprocess=_config(Preprocess, json.loads(metadata["preprocess"])),
             training=dict(json.loads(metadata["training"])),
             **{name: metadata.get(name, "") for name in TEXT_FIELDS},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise AdapterError(
             f"{source}: damaged adapter description ({type(error).__name__}: {error}); get a fresh copy"
         ) from error
+
+
+def _classes(entries: Sequence[Mapping[str, Any]]) -> tuple[ClassInfo, ...]:
+    classes = tuple(_config(ClassInfo, entry) for entry in entries)
+    values = [info.value for info in classes]
+    if not values or min(values) < 1 or len(set(values)) < len(values):
+        raise ValueError(f"label values {values}, expected different ones from 1")
+    return classes
 
 
 def _config(kind: type[T], values: Mapping[str, Any]) -> T:
@@ -254,7 +279,12 @@ def _config(kind: type[T], values: Mapping[str, Any]) -> T:
     unknown = set(values) - {f.name for f in fields(kind)}  # type: ignore[arg-type]
     if unknown:
         raise ValueError(f"unknown settings {sorted(unknown)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    config = kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    for field_ in fields(config):  # type: ignore[arg-type]
+        found, expected = getattr(config, field_.name), SCALARS.get(str(field_.type))
+        if expected is not None and not isinstance(found, expected):
+            raise ValueError(f"{field_.name} is {found!r}, expected {field_.type}")
+    return config
 
 
 def _check_tensor(name: str, found: Tensor | None, expected: Tensor | None) -> None:

@@ -108,7 +108,8 @@ def read_annotations(
     labels
         Whole numbers from 0, shape (Z, Y, X).
     slices
-        Slices to use, painted or not; by default those with any paint.
+        Slices to use, painted or not; by default those with any paint. With ``"ignore"``, slices
+        without paint say nothing and are left out.
     unpainted
         What 0 means on a slice that is used: ``"background"``, or ``"ignore"`` (nothing).
     background_label
@@ -133,9 +134,14 @@ def read_annotations(
     planes = {}
     for index in chosen:
         plane = _label_plane(labels, index)
-        if slices is not None or plane.any():
+        if plane.any() or (slices is not None and unpainted == "background"):
             planes[index] = plane
     background = (background_label or 1) if unpainted == "ignore" else 0
+    if background in values:
+        raise InputError(
+            f"background label {background} is a class of the adapter to go on from; paint background "
+            "with another label, and name it as the background label"
+        )
     found = _class_values(planes, background, unpainted)
     values = (*values, *(value for value in found if value not in values))
     painted = tuple(
@@ -202,9 +208,10 @@ def _label_plane(labels: StackLike, index: int) -> NDArray[np.int64]:
     plane = np.asarray(labels[index])
     if plane.dtype.kind not in "buif":
         raise InputError(f"the labels have dtype {plane.dtype}; give whole numbers from 0")
-    if plane.dtype.kind == "f" and not (np.isfinite(plane).all() and (plane == np.rint(plane)).all()):
-        odd = plane[~(plane == np.rint(plane))][0]
-        raise InputError(f"the labels hold {odd} on slice {index}; give whole numbers from 0")
+    if plane.dtype.kind == "f":
+        odd = plane[~(np.isfinite(plane) & (plane == np.rint(plane)))]
+        if odd.size:
+            raise InputError(f"the labels hold {odd[0]} on slice {index}; give whole numbers from 0")
     if plane.dtype.kind in "if" and plane.min() < 0:
         raise InputError(f"the labels hold {plane.min():g} on slice {index}; give whole numbers from 0")
     return plane.astype(np.int64)

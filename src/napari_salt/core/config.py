@@ -24,6 +24,9 @@ Rank = int | float | Literal["auto"]
 Unpainted = Literal["background", "ignore"]
 """What a pixel without paint means on a painted slice."""
 
+MAX_SIZE_RATIO = 16
+"""How far pixel sizes of training and use may be apart before a wrong unit is the likelier reason."""
+
 PRESET_MINUTES: Mapping[str, float] = {"fast": 1.5, "balanced": 4.0, "thorough": 12.0}
 
 
@@ -42,7 +45,7 @@ class SaltConfig:
         Share of the squared singular values that ``rank="auto"`` keeps, 0 to 1.
     targets
         Prefixes of module names, whole components only: ``"image_encoder"`` takes all of the
-        encoder, ``"image_encoder.layers.3"`` its fourth stage.
+        encoder, ``"image_encoder.layers.3"`` its fourth stage. Empty: those of the base model.
     train_vectors
         Whether one-dimensional parameters of the targets (norms and biases) train as well.
     """
@@ -50,7 +53,7 @@ class SaltConfig:
     rank: Rank = 0.5
     lora_rank: int = 8
     energy: float = 0.9
-    targets: tuple[str, ...] = ("image_encoder", "mask_decoder")
+    targets: tuple[str, ...] = ()
     train_vectors: bool = True
 
     def __post_init__(self) -> None:
@@ -64,8 +67,6 @@ class SaltConfig:
             raise InputError(f"lora_rank is {self.lora_rank}; give a whole number from 0")
         if not 0.0 < self.energy <= 1.0:
             raise InputError(f"energy is {self.energy}; give a share above 0 and up to 1")
-        if not self.targets:
-            raise InputError("targets is empty; name at least one module, such as 'image_encoder'")
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,13 @@ class Preprocess:
         """
         if pixel_size is None or self.pixel_size is None:
             return self.pixel_scale
-        return self.pixel_scale * pixel_size / self.pixel_size
+        ratio = pixel_size / self.pixel_size
+        if not 1 / MAX_SIZE_RATIO <= ratio <= MAX_SIZE_RATIO:
+            raise InputError(
+                f"pixels of {pixel_size:g} micrometres are {ratio:.3g} times those the adapter was trained "
+                f"on ({self.pixel_size:g}); check the pixel size and unit in the file"
+            )
+        return self.pixel_scale * ratio
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,7 @@ class TrainConfig:
     seed: int = 0
     device: str = "auto"
     salt: SaltConfig = SaltConfig()
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     batch_size: int | None = None
 
     def __post_init__(self) -> None:
@@ -165,6 +172,10 @@ class TrainConfig:
                 raise InputError(f"{name} is {value}; give a number above 0")
         if self.background_label is not None and self.unpainted == "background":
             raise InputError("background_label needs unpainted='ignore'; set both or neither")
+        if self.background_label is not None and self.background_label < 1:
+            raise InputError(f"background_label is {self.background_label}; give a painted label, from 1")
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"seed is {self.seed}; give a whole number from 0")
 
 
 @dataclass(frozen=True)

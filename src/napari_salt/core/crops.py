@@ -37,12 +37,12 @@ class Augmentation:
     """
 
     turns: bool
-    degrees: float = 10.0
-    zoom: float = 0.15
+    degrees: float = 5.0
+    zoom: float = 0.05
     shift: float = 0.08
-    contrast: float = 0.15
-    brightness: float = 0.08
-    gamma: float = 0.2
+    contrast: float = 0.1
+    brightness: float = 0.05
+    gamma: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,10 @@ def _sheet(reader: SliceReader, painted: PaintedSlice) -> _Sheet:
         image = image[:1]
     labels = torch.from_numpy(painted.target.astype(np.float32))[None, None]
     target = F.interpolate(labels, reader.size, mode="nearest-exact")[0, 0].to(torch.int16)
+    for value in np.setdiff1d(painted.target, [IGNORE, *np.unique(target.numpy())]):
+        # Too fine for this scale: let the nearest pixels have it.
+        places = np.argwhere(painted.target == value) * reader.size // painted.target.shape
+        target[places[:, 0], places[:, 1]] = int(value)
     flat = target.numpy().ravel()
     known = np.flatnonzero(flat != IGNORE)
     classes = [np.flatnonzero(flat == value) for value in np.unique(flat[known])]

@@ -89,7 +89,7 @@ def segmentation_events(
             scaled = predictor.logits(reader.read(index))
             logits = resize(scaled[None], (height, width))
             probabilities = class_probabilities(logits)[0].numpy()
-            tiles = len(tiles_of(scaled.shape[-2:], segmenter.input_size, config.overlap))
+            tiles = len(predictor.tiles(scaled.shape[-2:]))
             yield SliceResult(index, values[probabilities.argmax(0)], probabilities, tiles)
 
 
@@ -120,6 +120,10 @@ class SlicePredictor:
         self._overlap = min(overlap, segmenter.input_size // 2)
         self._batch_size = batch_size
 
+    def tiles(self, size: Sequence[int]) -> list[Tile]:
+        """Tiles that a slice of (height, width) takes."""
+        return tiles_of(size, self._segmenter.input_size, self._overlap)
+
     @torch.no_grad()
     def logits(self, image: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Blended logits of one slice.
@@ -138,7 +142,7 @@ class SlicePredictor:
         """
         side = self._segmenter.input_size
         height, width = image.shape[-2:]
-        tiles = tiles_of((height, width), side, self._overlap)
+        tiles = self.tiles((height, width))
         if wanted is not None:
             tiles = [t for t in tiles if wanted[t.top : t.top + side, t.left : t.left + side].any()]
         total = torch.zeros(self._segmenter.n_classes, height, width)

@@ -79,10 +79,10 @@ class SliceReader:
         window = self._window or intensity_window(
             plane[None], self.preprocess.percentiles, what=f"image {index}"
         )
-        low = np.asarray(window.low, np.float32)[:, None, None]
-        high = np.asarray(window.high, np.float32)[:, None, None]
+        low = np.asarray(window.low)[:, None, None]
+        high = np.asarray(window.high)[:, None, None]
         channels = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
-        values = np.clip((channels.astype(np.float32) - low) / (high - low), 0, 1)
+        values: NDArray[np.float32] = np.clip((channels - low) / (high - low), 0, 1).astype(np.float32)
         missing = ~np.isfinite(channels)
         if missing.any():
             values[missing] = 0

@@ -186,8 +186,10 @@ def attach(model: nn.Module, config: SaltConfig, *, exclude: tuple[str, ...] = (
     Raises
     ------
     InputError
-        If a target matches no module.
+        If there is no target, or one matches no module.
     """
+    if not config.targets:
+        raise InputError("targets is empty; name at least one module, such as 'image_encoder'")
     model.requires_grad_(False)
     present = adapted_layers(model)
     for target in config.targets:

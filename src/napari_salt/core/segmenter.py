@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,8 +62,9 @@ class Segmenter(nn.Module):
         self.prompt_encoder = module.prompt_encoder
         self.mask_decoder = module.mask_decoder
         self.eval().requires_grad_(False)
-        if salt is not None:
-            attach(self, salt, exclude=DEAD_PARTS)
+        self.salt = None if salt is None else replace(salt, targets=salt.targets or spec.targets)
+        if self.salt is not None:
+            attach(self, self.salt, exclude=DEAD_PARTS)
         device = next(self.parameters()).device
         with torch.no_grad():
             dense_pe = self.prompt_encoder.get_dense_pe().float()

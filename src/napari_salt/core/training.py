@@ -34,6 +34,7 @@ from napari_salt.core.crops import Augmentation, Batch, CropSampler
 from napari_salt.core.errors import DeviceError, InputError, SaltError
 from napari_salt.core.events import Phase, TrainingEvent
 from napari_salt.core.losses import segmentation_loss
+from napari_salt.core.optimizer import relative_adamw
 from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.segmenter import Segmenter
 from napari_salt.core.stack import StackLike, check_stack
@@ -163,7 +164,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.segmenter.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, weight_decay=0.01)
+        self.optimizer = relative_adamw(self.segmenter)
         self.average = MovingAverage(self.parameters, EMA_DECAY)
 
     def events(self) -> Iterator[TrainingEvent]:
@@ -229,7 +230,7 @@ class _Run:
         shape = min((fraction + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * fraction)))
         rate = self.config.learning_rate * self.damping * max(0.01, shape)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         return rate
 
     def _measure(self) -> dict[int, float]:
@@ -269,7 +270,7 @@ class _Run:
             base_model=self.base.spec.name,
             base_sha256=self.base.sha256,
             weights_sha256=self.base.weights_sha256,
-            salt=self.config.salt,
+            salt=self.segmenter.salt or self.config.salt,
             classes=self.classes,
             preprocess=self.reader.preprocess,
             training={
@@ -328,6 +329,8 @@ def _start(
     if init is not None:
         config = replace(config, base=init.base_model, salt=init.salt)
     base = load_base(config.base, device)
+    if init is not None:
+        init.check_base(base)
     preprocess = _preprocess(image, annotations, config, base, init, pixel_size)
     reader = SliceReader(image, preprocess, pixel_size)
     with torch.random.fork_rng(devices=[]):

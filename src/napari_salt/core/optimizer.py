@@ -1,0 +1,44 @@
+"""AdamW whose steps are relative to the size of what they change."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import torch
+from torch import nn
+
+from napari_salt.core.salt import adapted_layers
+
+__all__ = ["relative_adamw"]
+
+LOW_RANK_SHARE = 0.25
+"""Step of the low-rank factors, whose steps multiply, against that of a parameter of size 1."""
+SMALLEST = 2.0**-5
+WEIGHT_DECAY = 0.01
+
+
+def relative_adamw(model: nn.Module) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters of `model`, with one group per step size.
+
+    Adam moves every entry by about the learning rate, whatever its size: a batch norm's gain of 0.05
+    is ruined by steps that a gain of 1 hardly feels. So each parameter's rate is the schedule's times
+    its size at the start, as in Shazeer and Stern, "Adafactor", 2018, section 8 (relative step size).
+    The size of a SALT shift is that of the singular values it is added to. Groups hold the share under
+    ``"share"``, rounded to powers of two so that they are few.
+    """
+    sizes: dict[int, float] = {}
+    for salt in adapted_layers(model).values():
+        if salt.rank:
+            sizes[id(salt.shift)] = float(salt.s_top.mean())
+        sizes[id(salt.lora_a)] = sizes[id(salt.lora_b)] = LOW_RANK_SHARE
+    groups: dict[float, list[nn.Parameter]] = defaultdict(list)
+    for parameter in model.parameters():
+        if parameter.requires_grad and parameter.numel():
+            rms = float(parameter.detach().square().mean().sqrt())
+            size = sizes.get(id(parameter), min(1.0, rms))
+            groups[2.0 ** round(math.log2(max(size, SMALLEST)))].append(parameter)
+    return torch.optim.AdamW(
+        [{"params": members, "share": share} for share, members in sorted(groups.items())],
+        weight_decay=WEIGHT_DECAY,
+    )

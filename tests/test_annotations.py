@@ -1,0 +1,244 @@
+"""From paint to targets, the split that scores it, and what is read from its shape."""
+
+import dask.array as da
+import numpy as np
+import pytest
+
+import tiny
+from napari_salt.core.annotations import (
+    IGNORE,
+    PaintedSlice,
+    hold_out,
+    orientation_matters,
+    painted_diameter,
+    read_annotations,
+)
+from napari_salt.core.errors import InputError
+
+
+def stack(*planes):
+    return np.array(planes, np.uint8)
+
+
+def scene(seed=0, side=64):
+    """One slice with background and two classes in random places."""
+    random = np.random.default_rng(seed)
+    target = np.zeros((side, side), np.int16)
+    for value in (1, 2, 1, 2):
+        y, x = random.integers(0, side - 16, 2)
+        target[y : y + 12, x : x + 12] = value
+    return target
+
+
+def scenes(*indices, side=64):
+    return [PaintedSlice(index, scene(seed, side)) for seed, index in enumerate(indices)]
+
+
+EMPTY = [[0, 0], [0, 0]]
+
+
+# What paint means
+
+
+def test_unpainted_is_background_on_slices_with_paint():
+    found = read_annotations(stack(EMPTY, [[0, 5], [9, 0]], EMPTY, [[5, 5], [0, 0]]))
+    assert found.values == (5, 9)
+    assert [painted.index for painted in found.slices] == [1, 3]
+    np.testing.assert_array_equal(found.slices[0].target, [[0, 1], [2, 0]])
+    np.testing.assert_array_equal(found.slices[1].target, [[1, 1], [0, 0]])
+
+
+def test_unpainted_may_say_nothing():
+    found = read_annotations(stack([[0, 5], [1, 9]]), unpainted="ignore")
+    assert found.values == (5, 9)
+    np.testing.assert_array_equal(found.slices[0].target, [[IGNORE, 1], [0, 2]])
+
+
+def test_another_label_may_mean_background():
+    found = read_annotations(stack([[0, 5], [1, 9]]), unpainted="ignore", background_label=9)
+    assert found.values == (1, 5)
+    np.testing.assert_array_equal(found.slices[0].target, [[IGNORE, 2], [1, 0]])
+
+
+def test_slices_that_are_named_count_even_without_paint():
+    labels = stack(EMPTY, [[0, 5], [0, 0]], [[7, 0], [0, 0]])
+    found = read_annotations(labels, slices=(1, 0, 1))
+    assert [painted.index for painted in found.slices] == [0, 1]
+    assert found.values == (5,)
+    assert not found.slices[0].target.any()
+
+
+def test_a_slice_without_paint_says_nothing_where_unpainted_says_nothing():
+    labels = stack(EMPTY, [[0, 5], [1, 0]])
+    found = read_annotations(labels, slices=(0, 1), unpainted="ignore")
+    assert [painted.index for painted in found.slices] == [1]
+
+
+def test_an_adapters_classes_come_first_and_stay():
+    found = read_annotations(stack([[0, 5], [9, 0]]), values=(9, 4))
+    assert found.values == (9, 4, 5)
+    np.testing.assert_array_equal(found.slices[0].target, [[0, 3], [1, 0]])
+
+
+@pytest.mark.parametrize("dtype", ["u1", ">u2", "i4", "i8", "f4", "?"])
+def test_types(dtype):
+    found = read_annotations(np.array([[[0, 1], [1, 0]]], dtype))
+    assert found.values == (1,)
+    np.testing.assert_array_equal(found.slices[0].target, [[0, 1], [1, 0]])
+
+
+def test_large_values_are_kept():
+    assert read_annotations(np.array([[[0, 70_000], [300, 0]]], np.uint32)).values == (300, 70_000)
+
+
+def test_dask_is_as_good_as_numpy():
+    labels = stack(EMPTY, [[0, 5], [9, 0]])
+    found = read_annotations(da.from_array(labels, chunks=(1, 2, 2)))
+    np.testing.assert_array_equal(found.slices[0].target, [[0, 1], [2, 0]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "words"),
+    [
+        (stack(EMPTY), {}, "nothing is painted"),
+        (stack(EMPTY, [[1, 0], [0, 0]]), {"slices": (0,)}, "nothing is painted"),
+        (stack([[4, 4], [4, 4]]), {}, "label 4 covers all"),
+        (stack([[4, 4], [0, 4]]), {"unpainted": "ignore"}, "background label 1 is not painted"),
+        (stack([[1, 1], [0, 0]]), {"unpainted": "ignore"}, "only background"),
+        (-1 * np.ones((1, 2, 2)), {}, "-1 on slice 0"),
+        (np.array([[[0, -3], [1, 2]]]), {}, "-3 on slice 0"),
+        (np.array([[[0, 1.5], [1, 2]]]), {}, "1.5 on slice 0"),
+        (np.array([[[0, np.nan], [1, 2]]]), {}, "nan on slice 0"),
+        (np.array([[[0, np.inf], [1, 2]]]), {}, "inf on slice 0"),
+        (np.zeros((1, 2, 2), complex), {}, "complex"),
+        (np.zeros((2, 2), int), {}, "shape"),
+        (stack(EMPTY), {"slices": (1,)}, "slice 1 is out of range"),
+        (stack(EMPTY), {"slices": (-1,)}, "slice -1 is out of range"),
+        (stack(EMPTY), {"background_label": 1}, "unpainted='ignore'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(labels, options, words):
+    with pytest.raises(InputError, match=words):
+        read_annotations(labels, **options)
+
+
+# What is scored
+
+
+def known(slices):
+    return {s.index: s.target != IGNORE for s in slices}
+
+
+@pytest.mark.parametrize("indices", [(3,), (3, 9), (3, 9, 20)])
+def test_few_slices_give_a_block_each(indices):
+    slices = scenes(*indices)
+    split = hold_out(slices)
+    training, held_out = known(split.training), known(split.held_out)
+    for painted in slices:
+        learnt, scored = training[painted.index], held_out[painted.index]
+        assert not (learnt & scored).any()
+        assert (learnt | scored).all()
+        assert 0.05 < scored.mean() < 0.3
+        rows, columns = np.nonzero(scored)
+        assert scored[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].all()
+        for value in (1, 2):
+            share = (scored & (painted.target == value)).sum() / (painted.target == value).sum()
+            assert share < 0.6
+    assert all(set(np.unique(s.target)) <= {IGNORE, 0, 1, 2} for s in split.held_out)
+    assert split.leak_free
+
+
+def test_what_is_held_out_keeps_its_meaning():
+    slices = scenes(3, 9)
+    split = hold_out(slices)
+    for whole, learnt, scored in zip(slices, split.training, split.held_out, strict=True):
+        together = np.where(scored.target == IGNORE, learnt.target, scored.target)
+        np.testing.assert_array_equal(together, whole.target)
+
+
+@pytest.mark.parametrize("count", [4, 5, 10, 11])
+def test_more_slices_give_whole_slices(count):
+    slices = scenes(*range(0, 7 * count, 7))
+    split = hold_out(slices)
+    assert {s.index for s in split.training} | {s.index for s in split.held_out} == {s.index for s in slices}
+    assert not {s.index for s in split.training} & {s.index for s in split.held_out}
+    assert 1 <= len(split.held_out) <= max(1, count // 5)
+    assert split.leak_free
+    assert all((s.target != IGNORE).all() for s in (*split.training, *split.held_out))
+
+
+def test_neighbours_leak_and_it_is_said():
+    split = hold_out(scenes(1, 2, 3, 4))
+    assert not split.leak_free
+    assert "next to" in split.description
+
+
+def test_the_slice_that_stands_alone_is_held_out():
+    split = hold_out(scenes(1, 2, 3, 30))
+    assert [s.index for s in split.held_out] == [30]
+    assert split.leak_free
+
+
+def test_no_class_is_held_out_entirely():
+    slices = scenes(0, 10, 20, 30, 40)
+    for painted in slices[:-1]:
+        painted.target[painted.target == 2] = 0
+    split = hold_out(slices)
+    assert any((s.target == 2).any() for s in split.training)
+
+
+def test_strokes_are_split_as_well():
+    target = np.full((64, 64), IGNORE, np.int16)
+    target[10:13, 5:60], target[40:43, 5:60] = 0, 1
+    split = hold_out([PaintedSlice(0, target)])
+    for part in (*split.training, *split.held_out):
+        assert {0, 1} <= set(np.unique(part.target).tolist())
+
+
+# What the paint's shape tells
+
+
+def ellipse(y, x, height, width, side=96):
+    rows, columns = np.mgrid[:side, :side]
+    return ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1
+
+
+def test_anatomy_has_an_orientation_and_cells_have_none():
+    random = np.random.default_rng(0)
+    organs, cells = [], []
+    for index in range(3):
+        dy, dx = random.normal(0, 1.5, 2)
+        organs.append(PaintedSlice(index, ellipse(40 + dy, 30 + dx, 14 + index, 10).astype(np.int16)))
+        blobs = [ellipse(*random.uniform(8, 88, 2), 7, 7) for _ in range(6)]
+        cells.append(PaintedSlice(index, np.any(blobs, 0).astype(np.int16)))
+    assert orientation_matters(organs)
+    assert not orientation_matters(cells)
+    assert not orientation_matters(organs[:1])
+
+
+def test_classes_that_never_meet_tell_nothing():
+    first, second = np.zeros((2, 32, 32), np.int16)
+    first[4:10, 4:10], second[4:10, 4:10] = 1, 2
+    assert not orientation_matters([PaintedSlice(0, first), PaintedSlice(5, second)])
+
+
+@pytest.mark.parametrize("diameter", [6, 15, 40])
+def test_the_diameter_is_that_of_the_discs(diameter):
+    target = ellipse(48, 48, diameter / 2, diameter / 2).astype(np.int16)
+    assert painted_diameter([PaintedSlice(0, target)]) == pytest.approx(diameter, rel=0.2)
+
+
+def test_the_smallest_class_decides():
+    target = ellipse(60, 60, 20, 20).astype(np.int16)
+    target[ellipse(15, 15, 4, 4)] = 2
+    assert painted_diameter([PaintedSlice(0, target)]) == pytest.approx(8, abs=2)
+
+
+def test_strokes_are_told_from_whole_objects():
+    lines = np.zeros((1, 200, 200), np.uint8)
+    lines[0, 20:24, 20:150], lines[0, 60:180, 100:104] = 1, 2
+    assert read_annotations(lines).looks_like_strokes
+    assert not read_annotations(tiny.discs()[1]).looks_like_strokes
+    lines[0, 100, 5] = 1
+    both = np.where(lines == 2, 1, lines + (lines > 0))
+    assert not read_annotations(both, unpainted="ignore").looks_like_strokes

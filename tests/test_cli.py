@@ -1,0 +1,364 @@
+"""The command line: what it does, and how it says what is wrong."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+import tiny
+from napari_salt import samples
+from napari_salt.cli import main
+from napari_salt.core.adapter import Adapter
+from napari_salt.io import read_labels
+from stacks import names, save
+
+IMAGE, TRUTH = tiny.discs()
+PAINT = tiny.painted(7 * TRUTH, 1, 4)
+TRAINING_KEYS = {
+    "steps",
+    "seconds",
+    "best_validation_dice",
+    "trainable_parameters",
+    "adapter_bytes",
+    "peak_memory_mb",
+    "device",
+    "base",
+}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A working folder with a stack and its labels, and the tiny base."""
+    tiny.use(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    save(tmp_path, IMAGE, "image.tif")
+    save(tmp_path, PAINT, "labels.tif")
+
+
+@pytest.fixture
+def adapter():
+    return str(tiny.adapter((7,)).save("a.safetensors"))
+
+
+def last_line(capsys):
+    """The JSON object that standard output ends with."""
+    lines = capsys.readouterr().out.splitlines()
+    return json.loads(lines[-1])
+
+
+def training(*arguments, labels="labels.tif", image="image.tif", out="out.safetensors", steps="2"):
+    return ["train", image, labels, "--out", out, "--base", "tiny", "--steps", steps, *arguments]
+
+
+def segmenting(*arguments, image="image.tif", adapter="a.safetensors", out="out.tif"):
+    return ["segment", image, "--adapter", adapter, "--out", out, *arguments]
+
+
+# What it does
+
+
+def test_train_writes_an_adapter_and_tells(capsys):
+    assert main([*training("--class-names", "7=disc", "--seed", "3"), "--json"]) == 0
+    told = last_line(capsys)
+    assert set(told) == TRAINING_KEYS
+    kept = Adapter.load("out.safetensors")
+    assert (told["steps"], told["base"], told["device"]) == (2, "tiny", "cpu")
+    assert told["adapter_bytes"] == Path("out.safetensors").stat().st_size
+    assert told["trainable_parameters"] == kept.parameter_count
+    assert [(info.value, info.name) for info in kept.classes] == [(7, "disc")]
+    assert kept.training["seed"] == 3
+    assert names(Path()) == ["image.tif", "labels.tif", "out.safetensors"]
+
+
+def test_train_goes_on_from_an_adapter(adapter):
+    assert main(training("--init", adapter, "--slices", "1", "--independent")) == 0
+    assert Adapter.load("out.safetensors").training["painted_slices"] == [1]
+
+
+def test_segment_writes_labels_and_tells(adapter, capsys):
+    assert main([*segmenting("--slices", "1-2,5"), "--json"]) == 0
+    told = last_line(capsys)
+    assert set(told) == {"seconds", "slices", "tiles", "peak_memory_mb"}
+    assert (told["slices"], told["tiles"]) == (3, 3)
+    found = read_labels("out.tif").data.compute()
+    assert found.shape == IMAGE.shape
+    assert found.dtype == np.uint8
+    assert set(np.unique(found)) <= {0, 7}
+    assert not found[[0, 3, 4]].any()
+    assert names(Path()) == ["a.safetensors", "image.tif", "labels.tif", "out.tif"]
+
+
+def test_evaluate_tells(capsys):
+    save(Path(), 7 * TRUTH, "truth.tif")
+    assert main(["evaluate", "labels.tif", "truth.tif", "--slices", "1,4", "--json"]) == 0
+    told = last_line(capsys)
+    assert told == {"classes": {"7": {"dice": 1, "iou": 1, "hd95": 0}}, "mean_dice": 1}
+    assert main(["evaluate", "labels.tif", "truth.tif", "--json"]) == 0
+    assert 0 < last_line(capsys)["mean_dice"] < 1
+    assert main(["evaluate", "labels.tif", "truth.tif"]) == 0
+    assert "class 7: dice" in capsys.readouterr().out
+
+
+def test_info_tells(adapter, capsys):
+    assert main(["info", adapter, "--json"]) == 0
+    told = last_line(capsys)
+    assert told["base_model"] == "tiny"
+    assert told["classes"] == [{"value": 7, "name": "class 7", "color": "#e6194b"}]
+    assert told["bytes"] == Path(adapter).stat().st_size
+    assert main(["info", adapter]) == 0
+    assert "description: what it finds" in capsys.readouterr().out
+
+
+def test_bases_tells(capsys):
+    assert main(["bases", "--json"]) == 0
+    (row,) = (row for row in last_line(capsys)["bases"] if row["name"] == "lite-medsam")
+    assert row["state"] == "bundled"
+    assert main(["bases"]) == 0
+    assert "Apache-2.0" in capsys.readouterr().out
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys, contextlib; from napari_salt.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['train', '--help'])\n"
+        "print({'torch', 'dask', 'napari'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.endswith("set()\n")
+    assert "--unpainted" in done.stdout
+
+
+# What is wrong
+
+
+def tif(array, name):
+    return lambda: save(Path(), np.asarray(array), name)
+
+
+def cut_short():
+    path = save(Path(), IMAGE, "cut.tif")
+    path.write_bytes(path.read_bytes()[:-3000])
+
+
+def text(name):
+    return lambda: Path(name).write_text("not what its name says")
+
+
+def colourful(name, array):
+    return lambda: save(Path(), np.stack([array] * 3, -1), name, photometric="rgb")
+
+
+def changed_adapter():
+    content = Path(tiny.adapter((7,)).save("bad.safetensors")).read_bytes()
+    Path("bad.safetensors").write_bytes(content[:-200])
+
+
+def foreign_adapter():
+    from dataclasses import replace
+
+    adapter = replace(tiny.adapter((7,)), base_sha256="0" * 64, weights_sha256="1" * 64)
+    adapter.save("foreign.safetensors")
+
+
+def good_adapter():
+    tiny.adapter((7,)).save("a.safetensors")
+
+
+def nothing():
+    pass
+
+
+NEGATIVE = PAINT.astype(np.int16)
+NEGATIVE[1, 0, 0] = -4
+FRACTIONAL = PAINT.astype(np.float32)
+FRACTIONAL[1, 0, 0] = 1.5
+NAN = np.full(IMAGE.shape, np.nan, np.float32)
+
+BAD = {
+    # arguments
+    "a path that is not there": (nothing, ["nowhere.tif"], "neither a command"),
+    "an unknown verb": (nothing, ["tarin"], "neither a command"),
+    "an unknown option": (nothing, training("--nonsense"), "unrecognized arguments: --nonsense"),
+    "a missing argument": (nothing, ["train", "image.tif"], "required"),
+    "no such choice": (nothing, training("--preset", "lazy"), "lazy"),
+    "negative minutes": (nothing, training("--minutes", "-1"), "-1 is not a number above 0"),
+    "minutes in words": (nothing, training("--minutes", "two"), "two is not a number above 0"),
+    "minutes without end": (nothing, training("--minutes", "inf"), "inf is not a number above 0"),
+    "zero steps": (nothing, training(steps="0"), "steps is 0"),
+    "negative steps": (nothing, training(steps="-5"), "steps is -5"),
+    "negative seed": (nothing, training("--seed", "-1"), "seed is -1"),
+    "slices in words": (nothing, training("--slices", "all"), "not a list"),
+    "slices backwards": (nothing, training("--slices", "4-1"), "4-1"),
+    "names without values": (nothing, training("--class-names", "disc"), "not a list"),
+    "background of painted slices": (nothing, training("--background-label", "2"), "unpainted"),
+    "not supported: suggest": (nothing, ["suggest", "image.tif", "--adapter", "a"], "not supported yet"),
+    # images and labels
+    "no image": (nothing, training(image="no.tif"), "no.tif does not exist"),
+    "no labels": (nothing, training(labels="no.tif"), "no.tif does not exist"),
+    "a folder": (nothing, training(image="."), "is a folder"),
+    "not an image": (text("text.tif"), training(image="text.tif"), "text.tif is not a TIFF"),
+    "a truncated image": (cut_short, training(image="cut.tif"), "cut.tif"),
+    "a Zarr": (text("a.zarr"), training(image="a.zarr"), "not supported yet"),
+    "a NIfTI": (text("a.nii.gz"), training(image="a.nii.gz"), "not supported yet"),
+    "another shape": (tif(PAINT[:, 1:], "odd.tif"), training(labels="odd.tif"), "shape"),
+    "fewer slices": (tif(PAINT[1:], "odd.tif"), training(labels="odd.tif"), "shape"),
+    "negative labels": (tif(NEGATIVE, "odd.tif"), training(labels="odd.tif"), "-4"),
+    "fractional labels": (tif(FRACTIONAL, "odd.tif"), training(labels="odd.tif"), "1.5"),
+    "labels in colour": (colourful("odd.tif", PAINT), training(labels="odd.tif"), "colour"),
+    "no paint": (tif(0 * PAINT, "odd.tif"), training(labels="odd.tif"), "nothing is painted"),
+    "one class everywhere": (tif(0 * PAINT + 3, "odd.tif"), training(labels="odd.tif"), "label 3 covers all"),
+    "no background painted": (nothing, training("--unpainted", "ignore"), "background label 1 is not"),
+    "not that background": (
+        nothing,
+        training("--unpainted", "ignore", "--background-label", "7"),
+        "only background",
+    ),
+    "no such slice": (nothing, training("--slices", "1,6"), "slice 6 is out of range"),
+    "no finite pixel": (tif(NAN, "odd.tif"), training(image="odd.tif"), "no finite value"),
+    "a constant image": (tif(0 * IMAGE + 9, "odd.tif"), training(image="odd.tif"), "only the value 9"),
+    "no such channel": (nothing, training("--channel", "1"), "channel"),
+    "no such axes": (nothing, training("--axes", "QQ"), "axes"),
+    # base models and devices
+    "an unknown base": (nothing, training("--base", "sam-9"), "unknown base model 'sam-9'"),
+    "no such GPU": (nothing, training("--device", "cuda:99"), "not available"),
+    "no such device": (nothing, training("--device", "toaster"), "unknown device"),
+    # where to write
+    "no such folder": (nothing, training(out="no/out.safetensors"), "folder no does not exist"),
+    "a file for a folder": (text("no"), training(out="no/out.safetensors"), "folder no does not exist"),
+    "a folder as a file": (
+        lambda: Path("x.safetensors").mkdir(),
+        training(out="x.safetensors"),
+        "is a folder",
+    ),
+    "another suffix": (nothing, training(out="out.pth"), "safetensors"),
+    "segment to nowhere": (good_adapter, segmenting(out="no/out.tif"), "folder no does not exist"),
+    "segment to its input": (good_adapter, segmenting(out="image.tif"), "is the input image"),
+    "segment to a Zarr": (good_adapter, segmenting(out="out.zarr"), "only TIFF"),
+    # adapters
+    "no adapter": (nothing, segmenting(), "no adapter at a.safetensors"),
+    "no adapter to go on from": (nothing, training("--init", "a.safetensors"), "no adapter at"),
+    "a damaged adapter": (changed_adapter, segmenting(adapter="bad.safetensors"), "not a readable adapter"),
+    "info of a damaged adapter": (changed_adapter, ["info", "bad.safetensors"], "not a readable adapter"),
+    "info of something else": (
+        text("bad.safetensors"),
+        ["info", "bad.safetensors"],
+        "not a readable adapter",
+    ),
+    "an adapter of another base": (foreign_adapter, segmenting(adapter="foreign.safetensors"), "'tiny'"),
+    "going on with another base": (foreign_adapter, training("--init", "foreign.safetensors"), "'tiny'"),
+    "colour for a grey adapter": (
+        lambda: (good_adapter(), colourful("odd.tif", IMAGE)()),
+        segmenting(image="odd.tif"),
+        "trained on grey",
+    ),
+    "no such slice to segment": (good_adapter, segmenting("--slices", "6"), "slice 6 is out of range"),
+    "no such GPU to segment": (good_adapter, segmenting("--device", "cuda:99"), "not available"),
+    "a constant image to segment": (
+        lambda: (good_adapter(), tif(0 * IMAGE, "odd.tif")()),
+        segmenting(image="odd.tif"),
+        "only the value 0",
+    ),
+    "not supported: --dask": (good_adapter, segmenting("--dask", "here:1"), "--dask is not supported yet"),
+    "not supported: --resume": (good_adapter, segmenting("--resume"), "--resume is not supported yet"),
+    "not supported: --probabilities": (good_adapter, segmenting("--probabilities", "p"), "not supported yet"),
+    # scores
+    "scores of other shapes": (tif(PAINT[1:], "odd.tif"), ["evaluate", "odd.tif", "labels.tif"], "shape"),
+    "scores of no such slice": (
+        nothing,
+        ["evaluate", "labels.tif", "labels.tif", "--slices", "9"],
+        "slice 9 is out of range",
+    ),
+    # the demo
+    "a demo in a file": (text("no"), ["demo", "--out", "no"], "folder no cannot be made"),
+}
+
+
+@pytest.mark.parametrize(("prepare", "arguments", "words"), BAD.values(), ids=BAD)
+def test_bad_input_is_told_in_one_line(prepare, arguments, words, capsys):
+    prepare()
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("napari-salt: ")
+    assert words in line
+    assert before == {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+
+
+def test_bad_input_leaves_what_was_there(adapter):
+    tifffile.imwrite("out.tif", PAINT)
+    before = Path("out.tif").read_bytes()
+    assert main(segmenting("--slices", "99")) == 2
+    assert Path("out.tif").read_bytes() == before
+    assert main(training("--slices", "99", out=adapter)) == 2
+    assert Adapter.load(adapter).name == "a name"
+
+
+# Ctrl-C and the real base
+
+
+def start(*arguments):
+    code = "import sys; from napari_salt.cli import main; sys.exit(main())"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def interrupted_at(process, sign: bytes) -> tuple[int, str]:
+    """Press Ctrl-C once `sign` shows on stderr; exit code and the rest of stderr."""
+    shown = b""
+    while sign not in shown:
+        byte = process.stderr.read1(200)
+        assert byte, shown.decode()
+        shown += byte
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=120)
+    return process.returncode, (shown + rest).decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_keeps_what_there_is():
+    image, labels = samples.nuclei3d_image(), samples.nuclei3d_labels()
+    process = start("train", image, labels, "--out", "a.safetensors", "--slices", "8,22", "--minutes", "5")
+    code, err = interrupted_at(process, b"step=2")
+    assert code == 130
+    assert "Traceback" not in err
+    kept = Adapter.load("a.safetensors")
+    assert kept.training["steps"] >= 2
+    assert kept.base_model == "lite-medsam"
+
+    process = start("segment", image, "--adapter", "a.safetensors", "--out", "out.tif", "--json")
+    code, err = interrupted_at(process, b" 2/31")
+    assert code == 130
+    assert "Traceback" not in err
+    assert read_labels("out.tif").data.shape == (31, 61, 57)
+    assert names(Path()) == ["a.safetensors", "image.tif", "labels.tif", "out.tif"]
+
+
+def test_the_main_job_with_the_bundled_base(capsys):
+    """Two painted slices, two dozen steps, two slices that were not painted."""
+    truth = tifffile.imread(samples.nuclei3d_labels())
+    save(Path(), 5 * tiny.painted(truth, *samples.PAINTED_SLICES), "paint.tif")
+    save(Path(), 5 * truth, "truth.tif")
+    image = str(samples.nuclei3d_image())
+    train = ["train", image, "paint.tif", "--out", "real.safetensors", "--steps", "24", "--device", "cpu"]
+    assert main([*train, "--json"]) == 0
+    told = last_line(capsys)
+    assert set(told) == TRAINING_KEYS
+    assert told["adapter_bytes"] == Path("real.safetensors").stat().st_size <= 1_000_000
+    assert told["base"] == "lite-medsam"
+    assert main(segmenting("--slices", "12,18", image=image, adapter="real.safetensors")) == 0
+    capsys.readouterr()
+    found = read_labels("out.tif").data.compute()
+    assert set(np.unique(found)) == {0, 5}
+    assert main(["evaluate", "out.tif", "truth.tif", "--slices", "12,18", "--json"]) == 0
+    scores = last_line(capsys)
+    assert set(scores["classes"]) == {"5"}
+    assert scores["mean_dice"] > 0.5, scores

@@ -1,0 +1,231 @@
+"""Tiles, their blending, and whole stacks, segmented slice by slice."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import torch
+import zarr
+from torch import nn
+
+import tiny
+from napari_salt.core.config import Preprocess, SegmentConfig
+from napari_salt.core.errors import DeviceError, InputError
+from napari_salt.core.inference import SlicePredictor, label_dtype, segment, segmentation_events, tiles_of
+
+
+@pytest.fixture(autouse=True)
+def tiny_base(monkeypatch):
+    tiny.use(monkeypatch)
+
+
+class Constant(nn.Module):
+    """A model that sees the same everywhere: logit k + 1 for class k, and how often it was asked."""
+
+    input_size, n_classes = 64, 2
+
+    def __init__(self, largest_batch=100):
+        super().__init__()
+        self.anything = nn.Parameter(torch.zeros(1))
+        self.largest_batch, self.batches = largest_batch, []
+
+    def forward(self, images):
+        if len(images) > self.largest_batch:
+            raise torch.OutOfMemoryError
+        self.batches.append(len(images))
+        return torch.tensor([1.0, 2.0]).view(1, 2, 1, 1).expand(len(images), 2, 64, 64)
+
+
+class Itself(Constant):
+    """A model whose logits are the pixels that it sees."""
+
+    n_classes = 1
+
+    def forward(self, images):
+        return images[:, :1]
+
+
+# Tiles
+
+
+@pytest.mark.parametrize("overlap", [0, 8, 31])
+@pytest.mark.parametrize("size", [(64, 64), (10, 200), (65, 129), (300, 64), (1, 1), (127, 128)])
+def test_tiles_cover_and_overlap(size, overlap):
+    tiles = tiles_of(size, 64, overlap)
+    seen = np.zeros(size, int)
+    for tile in tiles:
+        assert tile.top >= 0
+        assert tile.left >= 0
+        seen[tile.top : tile.top + 64, tile.left : tile.left + 64] += 1
+    assert seen.min() >= 1
+    assert len(set(tiles)) == len(tiles)
+    for places, length in (
+        (sorted({t.top for t in tiles}), size[0]),
+        (sorted({t.left for t in tiles}), size[1]),
+    ):
+        assert max(np.diff(places), default=0) <= 64 - overlap
+        assert max(places) + 64 <= max(length, 64)
+        assert len(places) == max(1, int(np.ceil((length - overlap) / (64 - overlap))))
+
+
+@pytest.mark.parametrize("overlap", [0, 16, 32, 64, 500])
+@pytest.mark.parametrize("size", [(64, 64), (90, 200), (20, 30), (65, 64)])
+def test_a_constant_stays_constant(size, overlap):
+    logits = SlicePredictor(Constant(), overlap).logits(torch.rand(3, *size))
+    assert logits.shape == (2, *size)
+    torch.testing.assert_close(logits[0], torch.ones(size))
+    torch.testing.assert_close(logits[1], 2 * torch.ones(size))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (90, 200), (20, 30)])
+def test_every_pixel_lands_where_it_was(size):
+    image = torch.rand(1, *size).expand(3, -1, -1)
+    logits = SlicePredictor(Itself(), 16).logits(image)
+    torch.testing.assert_close(logits, image[:1], atol=1e-5, rtol=1e-5)
+
+
+def test_only_tiles_that_are_wanted_are_computed():
+    model = Constant()
+    wanted = torch.zeros(200, 200, dtype=torch.bool)
+    wanted[5, 190] = True
+    logits = SlicePredictor(model, 0).logits(torch.rand(3, 200, 200), wanted)
+    assert 1 <= sum(model.batches) <= 2
+    assert logits[0, 5, 190] == 1
+    assert not logits[:, 150:, :50].any()
+
+
+def test_too_large_batches_are_halved():
+    model = Constant(largest_batch=2)
+    logits = SlicePredictor(model, 0, batch_size=9).logits(torch.rand(3, 192, 192))
+    assert sum(model.batches) == 9
+    assert max(model.batches) == 2
+    torch.testing.assert_close(logits[0], torch.ones(192, 192))
+
+
+def test_no_memory_for_one_tile_is_an_error_of_the_user():
+    with pytest.raises(DeviceError, match="out of memory"):
+        SlicePredictor(Constant(largest_batch=0), 0, batch_size=4).logits(torch.rand(3, 64, 64))
+
+
+def test_other_failures_are_not_taken_for_lack_of_memory():
+    model = Constant()
+    model.forward = lambda images: torch.zeros(2, 3) @ torch.zeros(2, 3)
+    with pytest.raises(RuntimeError, match="shapes"):
+        SlicePredictor(model, 0, batch_size=4).logits(torch.rand(3, 64, 64))
+
+
+# Stacks
+
+
+def an_adapter(values=(3, 200), **rule):
+    return tiny.adapter(values, preprocess=Preprocess(**rule))
+
+
+@pytest.fixture(scope="module")
+def stack():
+    return tiny.discs(4, 90)[0]
+
+
+def test_the_batch_size_does_not_matter(stack):
+    one, three = (
+        next(segmentation_events(stack, an_adapter(), SegmentConfig(batch_size=count, overlap=16)))
+        for count in (1, 3)
+    )
+    assert one.tiles == three.tiles == 4
+    np.testing.assert_allclose(one.probabilities, three.probabilities, atol=1e-3)
+
+
+def test_lazy_stacks_give_the_same(stack):
+    expected = segment(stack, an_adapter())
+    assert set(np.unique(expected)) <= {0, 3, 200}
+    lazy, stored = da.from_array(stack, chunks=(1, -1, -1)), zarr.create_array(store={}, data=stack)
+    for other in (lazy, stored):
+        np.testing.assert_array_equal(segment(other, an_adapter()), expected)
+
+
+def test_slices_that_were_not_asked_for_are_0(stack):
+    everything = segment(stack, an_adapter())
+    some = segment(stack, an_adapter(), SegmentConfig(slices=(3, 1)))
+    np.testing.assert_array_equal(some[[1, 3]], everything[[1, 3]])
+    assert not some[[0, 2]].any()
+    assert everything[[0, 2]].any()
+    picked = [r.index for r in segmentation_events(stack, an_adapter(), SegmentConfig(slices=(3, 1)))]
+    assert picked == [3, 1]
+
+
+def test_results_are_what_their_docstring_says(stack):
+    (result,) = segmentation_events(stack[:1], an_adapter())
+    assert result.probabilities.shape == (3, 90, 90)
+    assert result.probabilities.dtype == np.float32
+    np.testing.assert_allclose(result.probabilities.sum(0), 1, atol=1e-5)
+    expected = np.array([0, 3, 200])[result.probabilities.argmax(0)]
+    np.testing.assert_array_equal(result.labels, expected)
+
+
+@pytest.mark.parametrize(("scale", "side"), [(1.0, 20), (0.5, 90), (2.0, 30), (0.01, 90)])
+def test_any_size_and_scale_gives_the_slices_own_shape(scale, side):
+    image = tiny.discs(1, side)[0][:, :, : side - 3]
+    result = next(segmentation_events(image, an_adapter(pixel_scale=scale)))
+    assert result.labels.shape == image.shape[1:]
+
+
+@pytest.mark.parametrize("overlap", [0, 40, 64, 100])
+def test_any_overlap_is_fine_and_tiles_are_counted(stack, overlap):
+    config = SegmentConfig(slices=(0,), overlap=overlap)
+    result = next(segmentation_events(stack, an_adapter(pixel_scale=1.4), config))
+    assert result.tiles == len(tiles_of((126, 126), 64, min(overlap, 32)))
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [((1,), "u1"), ((255,), "u1"), ((3, 256), "u2"), ((65_535,), "u2"), ((70_000,), "u4")],
+)
+def test_label_types_follow_the_values(values, dtype, stack):
+    assert label_dtype(values) == np.dtype(dtype)
+    found = segment(stack[:1], an_adapter(values))
+    assert found.dtype == np.dtype(dtype)
+    assert set(np.unique(found)) <= {0, *values}
+
+
+def test_colour(stack):
+    colour = np.stack([stack] * 3, axis=-1)
+    grey = next(segmentation_events(stack, an_adapter())).probabilities
+    found = next(segmentation_events(colour, an_adapter(channels=3))).probabilities
+    np.testing.assert_allclose(found, grey, atol=1e-4)
+
+
+def test_pixel_sizes_are_made_up_for(stack):
+    adapter = an_adapter(pixel_scale=1.0, pixel_size=0.5)
+    doubled = np.kron(stack[:1, :48, :48], np.ones((2, 2), stack.dtype))
+    coarse = next(segmentation_events(stack[:1, :48, :48], adapter, pixel_size=0.5)).probabilities
+    fine = next(segmentation_events(doubled, adapter, pixel_size=0.25)).probabilities
+    assert np.abs(fine[:, ::2, ::2] - coarse).mean() < 0.05
+
+
+def test_slices_that_are_not_there_are_refused(stack):
+    for wrong in (4, -1):
+        with pytest.raises(InputError, match=f"slice {wrong} is out of range"):
+            segment(stack, an_adapter(), SegmentConfig(slices=(0, wrong)))
+
+
+def test_one_slice_is_read_at_a_time(stack):
+    class Counting:
+        shape, dtype, taken = stack.shape, stack.dtype, []
+
+        def __getitem__(self, index):
+            assert isinstance(index, int)
+            self.taken.append(index)
+            return stack[index]
+
+    counting = Counting()
+    events = segmentation_events(counting, an_adapter())
+    next(events)
+    counting.taken.clear()
+    for expected in (1, 2, 3):
+        assert next(events).index == expected
+        assert counting.taken == list(range(1, expected + 1))
+
+
+@pytest.mark.parametrize("settings", [{"overlap": -1}, {"batch_size": 0}])
+def test_bad_settings_are_refused(settings):
+    with pytest.raises(InputError):
+        SegmentConfig(**settings)
