@@ -10,7 +10,14 @@ from torch import nn
 import tiny
 from napari_salt.core.config import Preprocess, SegmentConfig
 from napari_salt.core.errors import DeviceError, InputError
-from napari_salt.core.inference import SlicePredictor, label_dtype, segment, segmentation_events, tiles_of
+from napari_salt.core.inference import (
+    VIEWS,
+    SlicePredictor,
+    label_dtype,
+    segment,
+    segmentation_events,
+    tiles_of,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -229,3 +236,56 @@ def test_one_slice_is_read_at_a_time(stack):
 def test_bad_settings_are_refused(settings):
     with pytest.raises(InputError):
         SegmentConfig(**settings)
+
+
+# Views
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_can_be_undone(view):
+    image = torch.rand(3, 40, 90)
+    torch.testing.assert_close(view.back(view.of(image)), image, rtol=0, atol=0)
+
+
+def test_views_differ():
+    image = torch.rand(3, 50, 50)
+    seen = [view.of(image) for view in VIEWS]
+    assert all(not torch.equal(a, b) for i, a in enumerate(seen) for b in seen[:i])
+
+
+def test_views_are_averaged_where_they_were_looked_from():
+    image = torch.rand(3, 90, 130)
+    mean = SlicePredictor(Itself(), 16).mean_logits(image, VIEWS)
+    torch.testing.assert_close(mean, image[:1])
+
+
+class TopRow(Constant):
+    """A model that sees only the tile's first row."""
+
+    n_classes = 1
+
+    def forward(self, images):
+        logits = torch.zeros(len(images), 1, 64, 64)
+        logits[:, :, 0] = 1
+        return logits
+
+
+def test_each_view_counts_the_same():
+    mean = SlicePredictor(TopRow(), 0).mean_logits(torch.rand(3, 64, 64), VIEWS)
+    assert mean[0, 0, 30] == pytest.approx(0.5)  # the original and the left-right mirror image
+    assert mean[0, -1, 30] == pytest.approx(0.25)  # mirrored top to bottom
+    assert mean[0, 30, 0] + mean[0, 30, -1] == pytest.approx(0.25)  # turned
+
+
+@pytest.mark.parametrize(("turns", "views", "factor"), [(True, None, 4), (False, None, 1), (True, 2, 2)])
+def test_views_follow_the_adapter_unless_told(turns, views, factor):
+    stack = np.random.default_rng(0).random((2, 64, 64))
+    adapter = tiny.adapter(preprocess=Preprocess(turns=turns))
+    results = list(segmentation_events(stack, adapter, SegmentConfig(views=views)))
+    assert [result.tiles for result in results] == [factor, factor]
+
+
+@pytest.mark.parametrize("views", [0, -1, 5])
+def test_bad_numbers_of_views_are_refused(views):
+    with pytest.raises(InputError, match="views"):
+        SegmentConfig(views=views)

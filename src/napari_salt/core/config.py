@@ -24,6 +24,7 @@ Rank = int | float | Literal["auto"]
 Unpainted = Literal["background", "ignore"]
 """What a pixel without paint means on a painted slice."""
 
+MAX_VIEWS = 4
 MAX_SIZE_RATIO = 16
 """How far pixel sizes of training and use may be apart before a wrong unit is the likelier reason."""
 
@@ -85,6 +86,8 @@ class Preprocess:
         Whether slices are unrelated images, each with its own intensity window.
     percentiles
         Shares in percent of the intensities that become 0 and 1.
+    turns
+        Whether quarter turns and mirror images are as good as the original.
     """
 
     channels: int = 1
@@ -92,6 +95,7 @@ class Preprocess:
     pixel_size: float | None = None
     independent: bool = False
     percentiles: tuple[float, float] = (0.1, 99.9)
+    turns: bool = False
 
     def scale_for(self, pixel_size: float | None) -> float:
         """Pixel scale for a stack with pixels of `pixel_size` micrometres.
@@ -192,15 +196,21 @@ class SegmentConfig:
         Tiles computed at once; halved when memory runs out.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
+    views
+        Turned and mirrored views of each slice that are averaged, 1 to 4; each costs as much as the
+        first. None takes 4 where the adapter says that orientation means nothing, else 1.
     """
 
     slices: tuple[int, ...] | None = None
     overlap: int = 48
     batch_size: int = 1
     device: str = "auto"
+    views: int | None = None
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
             raise InputError(f"overlap is {self.overlap}; give a number of pixels from 0")
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; give a whole number from 1")
+        if self.views is not None and not 1 <= self.views <= MAX_VIEWS:
+            raise InputError(f"views is {self.views}; give a whole number from 1 to {MAX_VIEWS}")

@@ -37,12 +37,12 @@ class Augmentation:
     """
 
     turns: bool
-    degrees: float = 5.0
-    zoom: float = 0.05
+    degrees: float = 15.0
+    zoom: float = 0.2
     shift: float = 0.08
-    contrast: float = 0.1
-    brightness: float = 0.05
-    gamma: float = 0.1
+    contrast: float = 0.2
+    brightness: float = 0.1
+    gamma: float = 0.25
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,34 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class View:
+    """A turned or mirrored way to look at a slice.
+
+    Parameters
+    ----------
+    quarter_turns
+        Counter-clockwise.
+    mirrored
+        Axes that are reversed, of (C, H, W).
+    """
+
+    quarter_turns: int = 0
+    mirrored: tuple[int, ...] = ()
+
+    def of(self, image: Tensor) -> Tensor:
+        """Look at `image` (C, H, W) this way."""
+        return torch.rot90(image.flip(self.mirrored), self.quarter_turns, (1, 2))
+
+    def back(self, image: Tensor) -> Tensor:
+        """Undo `of`."""
+        return torch.rot90(image, -self.quarter_turns, (1, 2)).flip(self.mirrored)
+
+
+VIEWS = (View(), View(mirrored=(2,)), View(mirrored=(1,)), View(quarter_turns=1))
+"""In the order in which they are used."""
+
+
+@dataclass(frozen=True)
 class Tile:
     """A square of the scaled slice, by its first row and column."""
 
@@ -84,12 +112,13 @@ def segmentation_events(
     segmenter = adapter.build(resolve_device(config.device)).merged()
     values = np.array([0, *adapter.values], label_dtype(adapter.values))
     predictor = SlicePredictor(segmenter, config.overlap, config.batch_size)
+    views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
     with reused_memory():
         for index in slices:
-            scaled = predictor.logits(reader.read(index))
+            scaled = predictor.mean_logits(reader.read(index), views)
             logits = resize(scaled[None], (height, width))
             probabilities = class_probabilities(logits)[0].numpy()
-            tiles = len(predictor.tiles(scaled.shape[-2:]))
+            tiles = len(views) * len(predictor.tiles(scaled.shape[-2:]))
             yield SliceResult(index, values[probabilities.argmax(0)], probabilities, tiles)
 
 
@@ -123,6 +152,11 @@ class SlicePredictor:
     def tiles(self, size: Sequence[int]) -> list[Tile]:
         """Tiles that a slice of (height, width) takes."""
         return tiles_of(size, self._segmenter.input_size, self._overlap)
+
+    def mean_logits(self, image: Tensor, views: Sequence[View]) -> Tensor:
+        """Mean of `logits` over several views of the slice."""
+        total = sum(view.back(self.logits(view.of(image))) for view in views)
+        return torch.as_tensor(total) / len(views)
 
     @torch.no_grad()
     def logits(self, image: Tensor, wanted: Tensor | None = None) -> Tensor:

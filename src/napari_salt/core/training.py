@@ -339,7 +339,7 @@ def _start(
     if init is not None:
         init.widened(segmenter, annotations.values).write_to(segmenter)
     split = hold_out(annotations.slices)
-    augmentation = Augmentation(turns=not orientation_matters(annotations.slices))
+    augmentation = Augmentation(turns=preprocess.turns)
     learning, everything = (
         CropSampler(reader, slices, segmenter.input_size, augmentation, config.seed)
         for slices in (split.training, annotations.slices)
@@ -353,7 +353,7 @@ def _start(
         everything,
         reader,
         _classes(annotations.values, config, init),
-        _provenance(image, annotations, config, split, augmentation, device),
+        _provenance(image, annotations, config, split, device),
         clock,
         batch_size=config.batch_size or (1 if device.type == "cpu" else 4),
         advice=_advice(annotations, split),
@@ -374,7 +374,13 @@ def _preprocess(
     scale = config.pixel_scale or choose_pixel_scale(
         annotations.slices, (height, width), base.spec.input_size
     )
-    return Preprocess(check_stack(image), scale, pixel_size, config.independent)
+    return Preprocess(
+        check_stack(image),
+        scale,
+        pixel_size,
+        config.independent,
+        turns=not orientation_matters(annotations.slices),
+    )
 
 
 def _classes(values: Sequence[int], config: TrainConfig, init: Adapter | None) -> tuple[ClassInfo, ...]:
@@ -392,7 +398,6 @@ def _provenance(
     annotations: Annotations,
     config: TrainConfig,
     split: Split,
-    augmentation: Augmentation,
     device: torch.device,
 ) -> dict[str, Any]:
     """What the file tells of its training; the fingerprint is of the painted slices' pixels."""
@@ -405,7 +410,6 @@ def _provenance(
         "painted_slices": [painted.index for painted in annotations.slices],
         "held_out": split.description,
         "leak_free": split.leak_free,
-        "quarter_turns": augmentation.turns,
         "unpainted": config.unpainted,
         "data_sha256": fingerprint.hexdigest(),
         "data_shape": [int(length) for length in image.shape],
