@@ -1,5 +1,6 @@
 """The command line: what it does, and how it says what is wrong."""
 
+import functools
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import tiny
 from napari_salt import samples
 from napari_salt.cli import main
 from napari_salt.core.adapter import Adapter
+from napari_salt.core.config import TrainConfig
 from napari_salt.io import read_labels
 from stacks import names, save
 
@@ -362,3 +364,17 @@ def test_the_main_job_with_the_bundled_base(capsys):
     scores = last_line(capsys)
     assert set(scores["classes"]) == {"5"}
     assert scores["mean_dice"] > 0.5, scores
+
+
+# The demo
+
+
+def test_the_demo_leaves_what_it_names(capsys, monkeypatch):
+    monkeypatch.setattr("napari_salt._demo.TrainConfig", functools.partial(TrainConfig, base="tiny"))
+    assert main(["demo", "--out", "here", "--minutes", "0.02", "--json"]) == 0
+    result = last_line(capsys)
+    assert 0 <= result["mean_dice"] <= 1
+    assert 0.6 < result["forest_dice"] < 0.9
+    assert Adapter.load(result["adapter"]).classes[0].name == "nucleus"
+    assert read_labels(result["segmentation"]).data.shape == (31, 61, 57)
+    assert Path(result["overlay"]).stat().st_size > 10_000

@@ -116,7 +116,7 @@ def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _add_demo(verbs: Any) -> None:
     demo = _add(verbs, "demo", "Train, segment and score the bundled real sample.")
     demo.add_argument("--out", type=Path, default=Path("napari-salt-demo"), metavar="DIR")
-    demo.add_argument("--minutes", type=_number, default=3.0, help="training time (default 3)")
+    demo.add_argument("--minutes", type=_number, default=2.25, help="training time (default 2.25)")
 
 
 def _add_train(verbs: Any) -> None:

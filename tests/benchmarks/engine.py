@@ -212,22 +212,19 @@ def numbers(values: tuple[int, ...]) -> str:
 
 def table(results: dict[str, Any]) -> str:
     """Markdown table of all results."""
-    lines = [
-        "| task | painted slices | minutes | SALT Dice | HD95 (px) | forest Dice | s/step | s/megapixel | peak MB |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = ["task", "painted slices", "minutes", "SALT Dice", "HD95 (px)", "forest Dice"]
+    head += ["s/step", "s/megapixel", "peak MB: train, segment"]
+    rows = [head, ["---"] * len(head)]
     for key, result in results.items():
-        task = TASKS[key.rsplit("-", 1)[0]]
+        task, memory = TASKS[key.rsplit("-", 1)[0]], result["peak_memory_mb"]
         classes = result["classes"].values()
-        dice = " / ".join(f"{c['dice']:.3f}" for c in classes)
-        hd95 = " / ".join("-" if c["hd95"] is None else f"{c['hd95']:.1f}" for c in classes)
-        rival = " / ".join(f"{c['dice']:.3f}" for c in result["forest"]["classes"].values())
-        memory = result["peak_memory_mb"]
-        lines.append(
-            f"| {task.title} | {numbers(task.painted)} | {task.minutes:g} | {dice} | {hd95} | {rival} | {result['seconds_per_step']:.2f} "
-            f"| {result['seconds_per_megapixel']:.1f} | {memory['train']:.0f} / {memory['segment']:.0f} |"
-        )
-    return "\n".join(lines) + "\n"
+        row = [task.title, numbers(task.painted), f"{task.minutes:g}"]
+        row.append(" / ".join(f"{c['dice']:.3f}" for c in classes))
+        row.append(" / ".join("-" if c["hd95"] is None else f"{c['hd95']:.1f}" for c in classes))
+        row.append(" / ".join(f"{c['dice']:.3f}" for c in result["forest"]["classes"].values()))
+        row += [f"{result['seconds_per_step']:.2f}", f"{result['seconds_per_megapixel']:.1f}"]
+        rows.append([*row, f"{memory['train']:.0f}, {memory['segment']:.0f}"])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 if __name__ == "__main__":
