@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
-import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from napari_salt import __version__
 from napari_salt.core.adapter import Adapter, ClassInfo
 from napari_salt.core.annotations import (
     Annotations,
@@ -36,6 +32,7 @@ from napari_salt.core.events import Phase, TrainingEvent
 from napari_salt.core.losses import segmentation_loss
 from napari_salt.core.optimizer import relative_adamw
 from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.provenance import advice, class_table, provenance
 from napari_salt.core.segmenter import Segmenter
 from napari_salt.core.stack import StackLike, check_stack
 from napari_salt.core.validation import held_out_dice
@@ -53,9 +50,6 @@ EMA_DECAY = 0.97
 PATIENCE = 4
 """Measurements without a better held-out Dice after which the final phase begins."""
 LEAST_GAIN = 0.002
-COLORS = (
-    "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c",
-)  # fmt: skip
 COLLAPSE = 0.05
 """Loss of Dice in the final phase beyond which the learning phase's best adapter is kept."""
 MAX_FAILED_STEPS = 10
@@ -352,11 +346,11 @@ def _start(
         learning,
         everything,
         reader,
-        _classes(annotations.values, config, init),
-        _provenance(image, annotations, config, split, device),
+        class_table(annotations.values, config, init),
+        provenance(image, annotations, config, split, device),
         clock,
         batch_size=config.batch_size or (1 if device.type == "cpu" else 4),
-        advice=_advice(annotations, split),
+        advice=advice(annotations, split, FINAL_PHASE),
     )
 
 
@@ -381,50 +375,3 @@ def _preprocess(
         config.independent,
         turns=not orientation_matters(annotations.slices),
     )
-
-
-def _classes(values: Sequence[int], config: TrainConfig, init: Adapter | None) -> tuple[ClassInfo, ...]:
-    known = {info.value: info for info in init.classes} if init else {}
-    default = [
-        ClassInfo(value, f"class {value}", COLORS[position % len(COLORS)])
-        for position, value in enumerate(values)
-    ]
-    named = [known.get(info.value, info) for info in default]
-    return tuple(replace(c, name=config.class_names.get(c.value, c.name)) for c in named)
-
-
-def _provenance(
-    image: StackLike,
-    annotations: Annotations,
-    config: TrainConfig,
-    split: Split,
-    device: torch.device,
-) -> dict[str, Any]:
-    """What the file tells of its training; the fingerprint is of the painted slices' pixels."""
-    fingerprint = hashlib.sha256()
-    for painted in annotations.slices:
-        fingerprint.update(np.ascontiguousarray(image[painted.index]).tobytes())
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seed": config.seed,
-        "painted_slices": [painted.index for painted in annotations.slices],
-        "held_out": split.description,
-        "leak_free": split.leak_free,
-        "unpainted": config.unpainted,
-        "data_sha256": fingerprint.hexdigest(),
-        "data_shape": [int(length) for length in image.shape],
-        "device": str(device),
-        "napari_salt": __version__,
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-    }
-
-
-def _advice(annotations: Annotations, split: Split) -> str:
-    text = f"held out: {split.description}; the last {1 - FINAL_PHASE:.0%} of training use all paint"
-    if annotations.looks_like_strokes:
-        text += (
-            "; WARNING: the paint looks like strokes, but unpainted pixels count as background: "
-            "if they are just not painted yet, use --unpainted ignore"
-        )
-    return text
