@@ -222,6 +222,13 @@ def test_classes_that_never_meet_tell_nothing():
     assert not orientation_matters([PaintedSlice(0, first), PaintedSlice(5, second)])
 
 
+def test_strokes_that_hardly_meet_tell_nothing():
+    first, second = (np.full((64, 64), IGNORE, np.int16) for _ in range(2))
+    first[20:24, :30], first[40:44, :30] = 1, 0
+    second[20:30, 5:9], second[36:44, 5:9] = 1, 0
+    assert not orientation_matters([PaintedSlice(0, first), PaintedSlice(5, second)])
+
+
 @pytest.mark.parametrize("diameter", [6, 15, 40])
 def test_the_diameter_is_that_of_the_discs(diameter):
     target = ellipse(48, 48, diameter / 2, diameter / 2).astype(np.int16)

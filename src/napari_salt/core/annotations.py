@@ -34,6 +34,8 @@ HELD_OUT_SHARE = 0.15
 MIN_SLICES_TO_HOLD_OUT = 4
 STROKE_SHARE = 0.25
 """Paint that fills less of its bounding box, though it is thick enough, looks like strokes."""
+LEAST_COMMON = 0.1
+"""Share of the pixels that two slices must both know before their agreement says anything."""
 AGREEMENT = 0.25
 """Chance-corrected agreement of painted slices above which position carries meaning."""
 
@@ -336,6 +338,8 @@ def _boxes(height: int, width: int) -> Iterable[tuple[int, int, int, int]]:
 def _kappa(first: Target, second: Target, value: int) -> float | None:
     """Cohen's kappa of one class's masks over the pixels that both slices know."""
     known = (first != IGNORE) & (second != IGNORE)
+    if known.mean() < LEAST_COMMON:
+        return None
     a, b = first[known] == value, second[known] == value
     if not a.any() or not b.any():
         return None
