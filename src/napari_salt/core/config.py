@@ -131,8 +131,8 @@ class TrainConfig:
         What unpainted pixels of a painted slice mean: ``"background"``, or ``"ignore"`` (nothing).
     background_label
         With ``"ignore"``, the painted label that means background (default 1).
-    class_names
-        Names by label value.
+    class_names, class_colors
+        Names and "#rrggbb" colours by label value.
     independent
         Whether slices are unrelated images.
     pixel_scale
@@ -157,6 +157,7 @@ class TrainConfig:
     unpainted: Unpainted = "background"
     background_label: int | None = None
     class_names: Mapping[int, str] = field(default_factory=dict)
+    class_colors: Mapping[int, str] = field(default_factory=dict)
     independent: bool = False
     pixel_scale: float | None = None
     seed: int = 0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
 
-__all__ = ["Phase", "SliceResult", "TrainingEvent"]
+__all__ = ["Phase", "Preview", "SliceResult", "TrainingEvent"]
 
 Phase = Literal["start", "learn", "final", "done"]
 
@@ -73,3 +73,23 @@ class SliceResult:
     labels: NDArray[np.unsignedinteger]
     probabilities: NDArray[np.float32]
     tiles: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The segmentation of a square around one point of one slice.
+
+    Parameters
+    ----------
+    index
+        Slice.
+    top, left
+        First row and column of the square in the slice.
+    labels
+        The user's label values, shape (h, w), unsigned.
+    """
+
+    index: int
+    top: int
+    left: int
+    labels: NDArray[np.unsignedinteger]

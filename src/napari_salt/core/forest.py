@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ from numpy.typing import NDArray
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
-from napari_salt.core.annotations import IGNORE, Annotations
+from napari_salt.core.annotations import IGNORE, Annotations, hold_out, read_annotations
+from napari_salt.core.config import Preprocess, TrainConfig
+from napari_salt.core.metrics import dice
 from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.stack import StackLike, check_stack
 
-__all__ = ["forest_segmentation"]
+__all__ = ["forest_held_out_dice", "forest_segmentation"]
 
 DRAWN_PIXELS = 60_000
 TREES, DEPTH = 100, 20
@@ -59,6 +63,37 @@ def forest_segmentation(
         planes = _features(reader, index)
         numbers = forest.predict(planes.reshape(-1, planes.shape[-1]))
         yield index, values[numbers].reshape(planes.shape[:2])
+
+
+def forest_held_out_dice(
+    image: StackLike, labels: StackLike, config: TrainConfig, values: Sequence[int] = ()
+) -> dict[int, float]:
+    """Dice by label value of a forest on the paint that training holds out, learnt from the rest.
+
+    The paint is split as `training_events` splits it; `values` are the classes of the adapter that
+    training went on from. A class that is neither there nor found scores 1.
+    """
+    annotations = read_annotations(
+        labels,
+        slices=config.slices,
+        unpainted=config.unpainted,
+        background_label=config.background_label,
+        values=values,
+    )
+    split = hold_out(annotations.slices)
+    preprocess = Preprocess(channels=check_stack(image), independent=config.independent)
+    learning = replace(annotations, slices=split.training)
+    found = forest_segmentation(
+        SliceReader(image, preprocess), learning, [s.index for s in split.held_out], seed=config.seed
+    )
+    guesses, truths = [], []
+    table = np.array([0, *annotations.values])
+    for painted, (_, guess) in zip(split.held_out, found, strict=True):
+        known = painted.target != IGNORE
+        guesses.append(guess[known])
+        truths.append(table[painted.target[known]])
+    guess, truth = np.concatenate(guesses), np.concatenate(truths)
+    return {value: dice(guess == value, truth == value) for value in annotations.values}
 
 
 def _features(reader: SliceReader, index: int) -> NDArray[Any]:

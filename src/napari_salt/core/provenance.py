@@ -33,7 +33,10 @@ def class_table(values: Sequence[int], config: TrainConfig, init: Adapter | None
         for position, value in enumerate(values)
     ]
     named = [known.get(info.value, info) for info in default]
-    return tuple(replace(c, name=config.class_names.get(c.value, c.name)) for c in named)
+    names, colors = config.class_names, config.class_colors
+    return tuple(
+        replace(c, name=names.get(c.value, c.name), color=colors.get(c.value, c.color)) for c in named
+    )
 
 
 def provenance(

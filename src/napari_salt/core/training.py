@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,16 +28,17 @@ from napari_salt.core.compute import is_out_of_memory, precision, resolve_device
 from napari_salt.core.config import Preprocess, TrainConfig
 from napari_salt.core.crops import Augmentation, Batch, CropSampler
 from napari_salt.core.errors import DeviceError, InputError, SaltError
-from napari_salt.core.events import Phase, TrainingEvent
+from napari_salt.core.events import Phase, Preview, TrainingEvent
 from napari_salt.core.losses import segmentation_loss
 from napari_salt.core.optimizer import relative_adamw
 from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.preview import preview
 from napari_salt.core.provenance import advice, class_table, provenance
 from napari_salt.core.segmenter import Segmenter
 from napari_salt.core.stack import StackLike, check_stack
 from napari_salt.core.validation import held_out_dice
 
-__all__ = ["check_shapes", "loss_and_gradients", "train", "training_events"]
+__all__ = ["Look", "check_shapes", "loss_and_gradients", "train", "training_events"]
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,9 @@ LEAST_GAIN = 0.002
 COLLAPSE = 0.05
 """Loss of Dice in the final phase beyond which the learning phase's best adapter is kept."""
 MAX_FAILED_STEPS = 10
+
+
+Look = Callable[[int, tuple[float, float]], Preview]
 
 
 def train(
@@ -79,6 +83,7 @@ def training_events(
     *,
     init: Adapter | None = None,
     pixel_size: float | None = None,
+    between: Callable[[Look], None] | None = None,
 ) -> Iterator[TrainingEvent]:
     """Train an adapter, telling of every step.
 
@@ -99,6 +104,9 @@ def training_events(
         Adapter to go on from; its classes, base, ranks and preprocessing are kept.
     pixel_size
         Micrometres per pixel in the plane, if known.
+    between
+        Called after every step with a function that previews what has been learnt:
+        ``look(index, (y, x))`` segments the square around a point. It may raise to end the training.
 
     Yields
     ------
@@ -120,7 +128,11 @@ def training_events(
         values=init.values if init else (),
     )
     with reused_memory():
-        yield from _start(image, annotations, config, init, pixel_size, clock).events()
+        run = _start(image, annotations, config, init, pixel_size, clock)
+        for event in run.events():
+            yield event
+            if between is not None:
+                between(run.look)
 
 
 def check_shapes(image: StackLike, labels: StackLike) -> None:
@@ -226,6 +238,11 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
         return rate
+
+    def look(self, index: int, centre: tuple[float, float]) -> Preview:
+        """Segment the square around a point as the adapter of this moment would."""
+        with self.average.in_place():
+            return preview(self.segmenter, self.reader, [c.value for c in self.classes], index, centre)
 
     def _measure(self) -> dict[int, float]:
         with self.average.in_place():
