@@ -16,7 +16,8 @@ import tiny
 from napari_salt import samples
 from napari_salt.cli import main
 from napari_salt.core.adapter import Adapter
-from napari_salt.core.config import TrainConfig
+from napari_salt.core.config import SegmentConfig, TrainConfig
+from napari_salt.core.inference import segment
 from napari_salt.io import read_labels
 from stacks import names, save
 
@@ -94,6 +95,16 @@ def test_segment_writes_labels_and_tells(adapter, capsys):
     assert set(np.unique(found)) <= {0, 7}
     assert not found[[0, 3, 4]].any()
     assert names(Path()) == ["a.safetensors", "image.tif", "labels.tif", "out.tif"]
+
+
+def test_segment_tidies(adapter):
+    tidy = ("--min-size", "60", "--fill-holes", "--smooth")
+    for arguments, out in (((), "plain.tif"), (tidy, "tidy.tif")):
+        assert main(segmenting(*arguments, out=out)) == 0
+    config = SegmentConfig(min_size=60, fill_holes=True, smooth=True)
+    found = read_labels("tidy.tif").data.compute()
+    np.testing.assert_array_equal(found, segment(IMAGE, Adapter.load(adapter), config))
+    assert (found != read_labels("plain.tif").data.compute()).any()
 
 
 def test_evaluate_tells(capsys):
@@ -260,6 +271,7 @@ BAD = {
         "trained on grey",
     ),
     "no such slice to segment": (good_adapter, segmenting("--slices", "6"), "slice 6 is out of range"),
+    "a negative size": (good_adapter, segmenting("--min-size", "-1"), "min_size is -1"),
     "no such GPU to segment": (good_adapter, segmenting("--device", "cuda:99"), "not available"),
     "a constant image to segment": (
         lambda: (good_adapter(), tif(0 * IMAGE, "odd.tif")()),

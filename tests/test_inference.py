@@ -232,6 +232,23 @@ def test_one_slice_is_read_at_a_time(stack):
         assert counting.taken == list(range(1, expected + 1))
 
 
+def test_a_caller_comes_in_between_tiles(stack):
+    calls = []
+    config = SegmentConfig(overlap=16, batch_size=3)
+    events = segmentation_events(stack, an_adapter(), config, between=lambda: calls.append("tiles"))
+    for result in events:
+        assert result.tiles == 4
+        assert len(calls) == 2 * (result.index + 1)
+
+
+def test_a_caller_can_stop_in_between(stack):
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        next(segmentation_events(stack, an_adapter(), between=stop))
+
+
 @pytest.mark.parametrize("settings", [{"overlap": -1}, {"batch_size": 0}])
 def test_bad_settings_are_refused(settings):
     with pytest.raises(InputError):

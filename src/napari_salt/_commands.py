@@ -139,7 +139,14 @@ def segment(options: argparse.Namespace) -> Result:
             raise InputError(f"--{name} is not supported yet; leave it out")
     image = read_stack(options.image, axes=options.axes, channel=options.channel)
     adapter = _load(options.adapter)
-    config = SegmentConfig(slices=options.slices, device=options.device, views=options.views)
+    config = SegmentConfig(
+        slices=options.slices,
+        device=options.device,
+        views=options.views,
+        min_size=options.min_size,
+        fill_holes=options.fill_holes,
+        smooth=options.smooth,
+    )
     return run_segmentation(image, adapter, config, options.out)
 
 

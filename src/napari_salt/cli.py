@@ -154,6 +154,11 @@ def _add_segment(verbs: Any) -> None:
         help="turned and mirrored views to average, 1 (fastest) to 4; default 4 where the adapter "
         "was trained with turns, else 1",
     )
+    segment.add_argument(
+        "--min-size", type=int, default=0, metavar="N", help="drop objects of fewer pixels in a slice"
+    )
+    segment.add_argument("--fill-holes", action="store_true", help="fill what one class encloses")
+    segment.add_argument("--smooth", action="store_true", help="average neighbouring slices")
     segment.add_argument("--probabilities", type=Path, metavar="OUT2", help="not supported yet")
     segment.add_argument("--resume", action="store_true", help="not supported yet")
     segment.add_argument("--dask", metavar="ADDRESS", help="not supported yet")

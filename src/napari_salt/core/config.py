@@ -200,6 +200,16 @@ class SegmentConfig:
     views
         Turned and mirrored views of each slice that are averaged, 1 to 4; each costs as much as the
         first. None takes 4 where the adapter says that orientation means nothing, else 1.
+    min_size
+        Objects of a class with fewer pixels in a slice become background.
+    fill_holes
+        Whether background that one class encloses in a slice takes its value.
+    smooth
+        Whether the probabilities of neighbouring slices are averaged, unless slices are unrelated;
+        the slices then come in the order of the stack, each after its successor was computed.
+    group
+        Number of consecutive slices that belong together, such as those of one time point;
+        nothing is averaged across groups. None: all.
     """
 
     slices: tuple[int, ...] | None = None
@@ -207,6 +217,10 @@ class SegmentConfig:
     batch_size: int = 1
     device: str = "auto"
     views: int | None = None
+    min_size: int = 0
+    fill_holes: bool = False
+    smooth: bool = False
+    group: int | None = None
 
     def __post_init__(self) -> None:
         if self.overlap < 0:
@@ -215,3 +229,7 @@ class SegmentConfig:
             raise InputError(f"batch_size is {self.batch_size}; give a whole number from 1")
         if self.views is not None and not 1 <= self.views <= MAX_VIEWS:
             raise InputError(f"views is {self.views}; give a whole number from 1 to {MAX_VIEWS}")
+        if self.min_size < 0:
+            raise InputError(f"min_size is {self.min_size}; give a number of pixels from 0")
+        if self.group is not None and self.group < 1:
+            raise InputError(f"group is {self.group}; give a number of slices from 1")

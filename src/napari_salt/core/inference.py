@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_salt.core.adapter import Adapter
+from napari_salt.core.cleanup import cleaned, smoothed
 from napari_salt.core.compute import is_out_of_memory, precision, resolve_device, reused_memory
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import DeviceError, InputError
@@ -100,26 +101,39 @@ def segmentation_events(
     config: SegmentConfig | None = None,
     *,
     pixel_size: float | None = None,
+    between: Callable[[], None] | None = None,
 ) -> Iterator[SliceResult]:
-    """Segment a stack, yielding each slice as it is done (see `segment`)."""
+    """Segment a stack, yielding each slice as it is done (see `segment`).
+
+    `between` is called before each batch of tiles, so that a caller can do something else in the
+    meantime, or stop by raising.
+    """
     config = config or SegmentConfig()
-    count, height, width = stack.shape[:3]
+    slices = _wanted(config, stack.shape[0])
+    reader = SliceReader(stack, adapter.preprocess, pixel_size)
+    segmenter = adapter.build(resolve_device(config.device)).merged()
+    values = np.array([0, *adapter.values], label_dtype(adapter.values))
+    predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
+    views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
+    tiles = len(views) * len(predictor.tiles(reader.size))
+    predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
+        (index, predictor.probabilities(reader, index, views)) for index in slices
+    )
+    if config.smooth and not adapter.preprocess.independent:
+        predicted = smoothed(predicted, config.group)
+    with reused_memory():
+        for index, probabilities in predicted:
+            classes = cleaned(probabilities.argmax(0), config.min_size, fill_holes=config.fill_holes)
+            yield SliceResult(index, values[classes], probabilities, tiles)
+
+
+def _wanted(config: SegmentConfig, count: int) -> Sequence[int]:
+    """Slices to segment, in the order in which they come."""
     slices = range(count) if config.slices is None else config.slices
     for index in slices:
         if not 0 <= index < count:
             raise InputError(f"slice {index} is out of range; the stack has slices 0 to {count - 1}")
-    reader = SliceReader(stack, adapter.preprocess, pixel_size)
-    segmenter = adapter.build(resolve_device(config.device)).merged()
-    values = np.array([0, *adapter.values], label_dtype(adapter.values))
-    predictor = SlicePredictor(segmenter, config.overlap, config.batch_size)
-    views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
-    with reused_memory():
-        for index in slices:
-            scaled = predictor.mean_logits(reader.read(index), views)
-            logits = resize(scaled[None], (height, width))
-            probabilities = class_probabilities(logits)[0].numpy()
-            tiles = len(views) * len(predictor.tiles(scaled.shape[-2:]))
-            yield SliceResult(index, values[probabilities.argmax(0)], probabilities, tiles)
+    return sorted(set(slices)) if config.smooth else slices
 
 
 def label_dtype(values: Sequence[int]) -> np.dtype[np.unsignedinteger]:
@@ -142,16 +156,35 @@ class SlicePredictor:
         In eval mode; merged for speed, or carrying its parametrizations (as in training).
     overlap, batch_size
         See `SegmentConfig`.
+    between
+        Called before each batch of tiles.
     """
 
-    def __init__(self, segmenter: Segmenter, overlap: int, batch_size: int = 1) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        overlap: int,
+        batch_size: int = 1,
+        between: Callable[[], None] | None = None,
+    ) -> None:
         self._segmenter = segmenter
         self._overlap = min(overlap, segmenter.input_size // 2)
         self._batch_size = batch_size
+        self._between = between
 
     def tiles(self, size: Sequence[int]) -> list[Tile]:
         """Tiles that a slice of (height, width) takes."""
         return tiles_of(size, self._segmenter.input_size, self._overlap)
+
+    def probabilities(
+        self, reader: SliceReader, index: int, views: Sequence[View] = VIEWS[:1]
+    ) -> NDArray[np.float32]:
+        """Probabilities of background and classes of slice `index`, float32, shape (K + 1, Y, X)."""
+        scaled = self.mean_logits(reader.read(index), views)
+        height, width = reader.stack.shape[1:3]
+        logits = resize(scaled[None], (height, width))
+        found: NDArray[np.float32] = class_probabilities(logits)[0].numpy()
+        return found
 
     def mean_logits(self, image: Tensor, views: Sequence[View]) -> Tensor:
         """Mean of `logits` over several views of the slice."""
@@ -196,6 +229,8 @@ class SlicePredictor:
         device = next(self._segmenter.parameters()).device
         start = 0
         while start < len(tiles):
+            if self._between is not None:
+                self._between()
             batch = [self._cut(image, tile) for tile in tiles[start : start + self._batch_size]]
             try:
                 with precision(device):
