@@ -56,6 +56,17 @@ def logits_of_the_base():
     return tiny.segmenter(2)(tiny.images(2))
 
 
+def test_without_adaptation_only_the_tokens_are_taken_over():
+    adapter = tiny.adapter()
+    bare = tiny.segmenter(2, salt=None)
+    with torch.no_grad():
+        bare.class_tokens.copy_(adapter.tensors["class_tokens"])
+        bare.output_tokens.copy_(adapter.tensors["output_tokens"])
+        found = adapter.build(adapted=False)(tiny.images(2))
+        assert torch.equal(found, bare(tiny.images(2)))
+    assert (found - logits_of(adapter)).abs().max() > 0.05
+
+
 def test_every_field_comes_back(tmp_path):
     rule = Preprocess(3, 0.75, 0.325, independent=True)
     adapter = tiny.adapter(preprocess=rule)

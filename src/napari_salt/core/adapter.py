@@ -22,6 +22,9 @@ from napari_salt.core.segmenter import Segmenter
 __all__ = ["Adapter", "ClassInfo"]
 
 
+TOKENS = ("class_tokens", "output_tokens")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adapter(AdapterCard):
     """Everything that turns a base model into a trained segmenter (see `AdapterCard` for the rest).
@@ -45,13 +48,22 @@ class Adapter(AdapterCard):
         """Size of the adapter's file."""
         return len(self.to_bytes())
 
-    def build(self, device: torch.device | str = "cpu", base: BaseModel | None = None) -> Segmenter:
+    def build(
+        self,
+        device: torch.device | str = "cpu",
+        base: BaseModel | None = None,
+        *,
+        adapted: bool = True,
+    ) -> Segmenter:
         """Load the base and put this adapter on it.
 
         Parameters
         ----------
         base
             A freshly loaded base to take over instead of loading one.
+        adapted
+            Whether the base's weights are adapted; if not, only this adapter's tokens are taken over,
+            which shows what the base does without it.
 
         Raises
         ------
@@ -66,8 +78,10 @@ class Adapter(AdapterCard):
                 )
             base = load_base(self.base_model, device)
         self.check_base(base)
-        segmenter = Segmenter(base.module, base.spec, len(self.classes), self.salt)
-        self.write_to(segmenter)
+        segmenter = Segmenter(base.module, base.spec, len(self.classes), self.salt if adapted else None)
+        tokens = {name: tensor for name, tensor in self.tensors.items() if name in TOKENS}
+        kept = self if adapted else replace(self, tensors=tokens)
+        kept.write_to(segmenter)
         return segmenter
 
     def check_base(self, base: BaseModel) -> None:
@@ -101,7 +115,7 @@ class Adapter(AdapterCard):
         The tokens of the new classes are those that `segmenter` was made with.
         """
         tensors = dict(self.tensors)
-        for name in ("class_tokens", "output_tokens"):
+        for name in TOKENS:
             fresh = segmenter.get_parameter(name).detach().cpu()[len(self.classes) : len(values)]
             tensors[name] = torch.cat([tensors[name], fresh])
         return replace(self, tensors=tensors)
