@@ -1,0 +1,125 @@
+"""One object from clicks or a box, by a base model as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_salt.core.bases import BaseModel
+from napari_salt.core.preprocess import resize
+from napari_salt.core.requests import PromptSet
+
+__all__ = ["ImageEmbedding", "PromptPredictor"]
+
+
+@dataclass(frozen=True)
+class ImageEmbedding:
+    """What the encoder made of one slice, and how the slice lies in the model's input.
+
+    Parameters
+    ----------
+    features
+        float32, shape (1, C, h, w).
+    size
+        (height, width) of the slice.
+    scaled
+        (height, width) of the slice in the model's input, at its top left.
+    """
+
+    features: Tensor
+    size: tuple[int, int]
+    scaled: tuple[int, int]
+
+
+class PromptPredictor:
+    """Masks of single objects: a slice is embedded once, then each prompt takes some milliseconds.
+
+    Parameters
+    ----------
+    base
+        From `load_base`; its module is not changed.
+    """
+
+    # SAM's parts come from several packages and have no common type.
+    _module: Any
+
+    def __init__(self, base: BaseModel) -> None:
+        self._spec = base.spec
+        self._module = base.module
+        self._device = next(base.module.parameters()).device
+        with torch.no_grad():
+            self._dense_pe = self._module.prompt_encoder.get_dense_pe().float()
+
+    @torch.no_grad()
+    def embed(self, plane: NDArray[np.float32]) -> ImageEmbedding:
+        """Embed a slice (C, H, W), C 1 or 3, 0 to 1, as `SliceReader.raw` gives it."""
+        side = self._spec.input_size
+        height, width = plane.shape[1:]
+        scale = side / max(height, width)
+        scaled = (max(1, round(height * scale)), max(1, round(width * scale)))
+        image = resize(torch.from_numpy(plane)[None].to(self._device), scaled).expand(1, 3, -1, -1)
+        mean, std = (
+            torch.tensor(values, device=self._device).view(1, 3, 1, 1)
+            for values in (self._spec.mean, self._spec.std)
+        )
+        padded = F.pad((image - mean) / std, (0, side - scaled[1], 0, side - scaled[0]))
+        features = self._module.image_encoder(padded.contiguous(memory_format=torch.channels_last))
+        return ImageEmbedding(features, (height, width), scaled)
+
+    def mask(self, embedding: ImageEmbedding, prompts: PromptSet) -> NDArray[np.bool_]:
+        """Mask (H, W) of the object that `prompts` point at (see `logits`)."""
+        return self.logits(embedding, prompts) > 0
+
+    @torch.no_grad()
+    def logits(self, embedding: ImageEmbedding, prompts: PromptSet) -> NDArray[np.float32]:
+        """Logits of the object that `prompts` point at, float32, shape (H, W); it is where they exceed 0.
+
+        A single point may mean several things; of the masks that SAM offers then, the one that it
+        thinks best is taken.
+
+        Raises
+        ------
+        InputError
+            If there is no prompt, or one lies outside the slice.
+        """
+        prompts.check(embedding.size)
+        sparse, dense = self._module.prompt_encoder(
+            points=self._points(embedding, prompts), boxes=self._box(embedding, prompts), masks=None
+        )
+        ambiguous = len(prompts.points) == 1 and prompts.box is None
+        low_res_masks, quality = self._module.mask_decoder(
+            image_embeddings=embedding.features,
+            image_pe=self._dense_pe,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=ambiguous,
+        )
+        best = low_res_masks[:, quality[0].argmax()][:, None]
+        side = self._spec.input_size
+        whole = F.interpolate(best, (side, side), mode="bilinear", align_corners=False)
+        inside = whole[..., : embedding.scaled[0], : embedding.scaled[1]]
+        found: NDArray[np.float32] = resize(inside, embedding.size)[0, 0].cpu().numpy()
+        return found
+
+    def _points(self, embedding: ImageEmbedding, prompts: PromptSet) -> tuple[Tensor, Tensor] | None:
+        if not prompts.points:
+            return None
+        labels = torch.tensor([prompts.positive], dtype=torch.int, device=self._device)
+        return self._placed(embedding, prompts.points), labels
+
+    def _box(self, embedding: ImageEmbedding, prompts: PromptSet) -> Tensor | None:
+        if prompts.box is None:
+            return None
+        return self._placed(embedding, (prompts.box[:2], prompts.box[2:])).view(1, 4)
+
+    def _placed(self, embedding: ImageEmbedding, points: tuple[tuple[float, ...], ...]) -> Tensor:
+        """Points (y, x) of the slice as SAM's (x, y) in its input, shape (1, N, 2)."""
+        scale = torch.tensor([s / n for s, n in zip(embedding.scaled, embedding.size, strict=True)])
+        scaled = (torch.tensor(points) + 0.5) * scale - 0.5
+        return scaled.flip(-1)[None].to(self._device)
