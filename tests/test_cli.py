@@ -107,6 +107,19 @@ def test_segment_tidies(adapter):
     assert (found != read_labels("plain.tif").data.compute()).any()
 
 
+def test_suggest_tells(capsys):
+    assert main(training("--seed", "3")) == 0
+    capsys.readouterr()
+    assert main(["suggest", "image.tif", "--adapter", "out.safetensors", "--json"]) == 0
+    told = last_line(capsys)
+    assert set(told) == {"slices", "seconds"}
+    assert sorted(row["slice"] for row in told["slices"]) == [0, 2, 3, 5]
+    assert main(["suggest", "image.tif", "--adapter", "out.safetensors"]) == 0
+    best = told["slices"][0]
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == f"slice {best['slice']}: uncertainty {best['uncertainty']:.3f}"
+
+
 def test_evaluate_tells(capsys):
     save(Path(), 7 * TRUTH, "truth.tif")
     assert main(["evaluate", "labels.tif", "truth.tif", "--slices", "1,4", "--json"]) == 0
@@ -210,7 +223,13 @@ BAD = {
     "slices backwards": (nothing, training("--slices", "4-1"), "4-1"),
     "names without values": (nothing, training("--class-names", "disc"), "not a list"),
     "background of painted slices": (nothing, training("--background-label", "2"), "unpainted"),
-    "not supported: suggest": (nothing, ["suggest", "image.tif", "--adapter", "a"], "not supported yet"),
+    "suggest without an adapter": (nothing, ["suggest", "image.tif"], "--adapter"),
+    "suggest with no such adapter": (nothing, ["suggest", "image.tif", "--adapter", "a"], "no adapter at a"),
+    "suggest for a constant image": (
+        lambda: (good_adapter(), tif(0 * IMAGE, "odd.tif")()),
+        ["suggest", "odd.tif", "--adapter", "a.safetensors"],
+        "only the value 0",
+    ),
     # images and labels
     "no image": (nothing, training(image="no.tif"), "no.tif does not exist"),
     "no labels": (nothing, training(labels="no.tif"), "no.tif does not exist"),

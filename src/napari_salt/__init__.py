@@ -10,10 +10,11 @@ if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
     from napari_salt.core.config import SaltConfig, SegmentConfig, TrainConfig
     from napari_salt.core.errors import SaltError
-    from napari_salt.core.events import SliceResult, TrainingEvent
+    from napari_salt.core.events import SliceResult, SliceUncertainty, TrainingEvent
     from napari_salt.core.inference import segment, segmentation_events
     from napari_salt.core.metrics import Evaluation, evaluate
     from napari_salt.core.training import train, training_events
+    from napari_salt.core.uncertainty import suggest, uncertainty_events
 
 __all__ = [
     "Adapter",
@@ -22,13 +23,16 @@ __all__ = [
     "SaltError",
     "SegmentConfig",
     "SliceResult",
+    "SliceUncertainty",
     "TrainConfig",
     "TrainingEvent",
     "evaluate",
     "segment",
     "segmentation_events",
+    "suggest",
     "train",
     "training_events",
+    "uncertainty_events",
 ]
 
 __version__ = "0.1.0"
@@ -40,13 +44,16 @@ _MODULE_OF = {
     "SaltError": "errors",
     "SegmentConfig": "config",
     "SliceResult": "events",
+    "SliceUncertainty": "events",
     "TrainConfig": "config",
     "TrainingEvent": "events",
     "evaluate": "metrics",
     "segment": "inference",
     "segmentation_events": "inference",
+    "suggest": "uncertainty",
     "train": "training",
     "training_events": "training",
+    "uncertainty_events": "uncertainty",
 }
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
     from napari_salt.core.events import TrainingEvent
 
-__all__ = ["Interruption", "bases", "evaluate", "info", "run_training", "segment", "train"]
+__all__ = ["Interruption", "bases", "evaluate", "info", "run_training", "segment", "suggest", "train"]
 
 T = TypeVar("T")
 Result = tuple[dict[str, Any], bool]
@@ -205,6 +205,37 @@ def evaluate(options: argparse.Namespace) -> Result:
             _say(f"class {value}: {numbers}")
         _say(f"mean Dice {result['mean_dice']}")
     return result, False
+
+
+def suggest(options: argparse.Namespace) -> Result:
+    """``napari-salt suggest``; Ctrl-C ranks what was computed."""
+    from napari_salt.core.provenance import painted_slices
+    from napari_salt.core.uncertainty import rank_slices, uncertainty_events
+
+    began = time.monotonic()
+    image = read_stack(options.image, axes=options.axes, channel=options.channel)
+    adapter = _load(options.adapter)
+    events = uncertainty_events(
+        image.data,
+        adapter,
+        SegmentConfig(device=options.device),
+        pixel_size=to_micrometres(image.spacing, image.unit),
+    )
+    scores: dict[int, float] = {}
+    interruption = Interruption()
+    with interruption.watched(), tqdm(_begun(events), "looking", file=sys.stderr, unit="slice") as begun:
+        for event in begun:
+            scores[event.index] = event.uncertainty
+            if interruption.requested:
+                break
+    ranked = rank_slices(scores, painted_slices(image.data, adapter), len(scores))
+    if not options.json:
+        for index in ranked:
+            _say(f"slice {index}: uncertainty {scores[index]:.3f}")
+    return {
+        "slices": [{"slice": index, "uncertainty": scores[index]} for index in ranked],
+        "seconds": round(time.monotonic() - began, 2),
+    }, interruption.requested
 
 
 def info(options: argparse.Namespace) -> Result:

@@ -72,8 +72,6 @@ def _open_napari(arguments: Sequence[str]) -> int:
 
 def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]:
     """The function that runs `verb`; it gives the JSON result, and whether it was interrupted."""
-    if verb == "suggest":
-        raise InputError("suggest is not supported yet; paint a slice where the preview looks wrong")
     from napari_salt import _commands, _demo
 
     commands: dict[str, Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]] = {
@@ -81,6 +79,7 @@ def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], 
         "train": _commands.train,
         "segment": _commands.segment,
         "evaluate": _commands.evaluate,
+        "suggest": _commands.suggest,
         "info": _commands.info,
         "bases": _commands.bases,
     }
@@ -176,9 +175,11 @@ def _add_evaluate(verbs: Any) -> None:
 
 
 def _add_others(verbs: Any) -> None:
-    suggest = _add(verbs, "suggest", "Say which slice to paint next (not supported yet).")
-    suggest.add_argument("image", type=Path, nargs="?", help="TIFF stack")
-    suggest.add_argument("--adapter", type=Path, metavar="A.safetensors")
+    suggest = _add(verbs, "suggest", "Say which slices to paint next, best first.")
+    suggest.add_argument("image", type=Path, help="TIFF stack")
+    suggest.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
+    _add_axes(suggest)
+    suggest.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
     _add(verbs, "bases", "List the base models, and where their weights are.")
 

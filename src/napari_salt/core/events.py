@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
 
-__all__ = ["Phase", "Preview", "SliceResult", "TrainingEvent"]
+__all__ = ["Phase", "Preview", "SliceResult", "SliceUncertainty", "TrainingEvent"]
 
 Phase = Literal["start", "learn", "final", "done"]
 
@@ -76,6 +76,9 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
+
+
+@dataclass(frozen=True)
 class Preview:
     """The segmentation of a square around one point of one slice.
 
@@ -93,3 +96,19 @@ class Preview:
     top: int
     left: int
     labels: NDArray[np.unsignedinteger]
+
+
+@dataclass(frozen=True)
+class SliceUncertainty:
+    """How unsure an adapter is of one slice.
+
+    Parameters
+    ----------
+    index
+        Position in the stack.
+    uncertainty
+        From 0 (sure); see `uncertainty.slice_uncertainty`.
+    """
+
+    index: int
+    uncertainty: float

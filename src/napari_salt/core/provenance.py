@@ -18,7 +18,7 @@ from napari_salt.core.annotations import Annotations, Split
 from napari_salt.core.config import TrainConfig
 from napari_salt.core.stack import StackLike
 
-__all__ = ["advice", "class_table", "provenance"]
+__all__ = ["advice", "class_table", "data_fingerprint", "painted_slices", "provenance"]
 
 COLORS = (
     "#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#46f0f0", "#f032e6", "#bcf60c",
@@ -47,23 +47,38 @@ def provenance(
     device: torch.device,
 ) -> dict[str, Any]:
     """What the file tells of its training; the fingerprint is of the painted slices' pixels."""
-    fingerprint = hashlib.sha256()
-    for painted in annotations.slices:
-        fingerprint.update(np.ascontiguousarray(image[painted.index]).tobytes())
+    painted = [painted.index for painted in annotations.slices]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
-        "painted_slices": [painted.index for painted in annotations.slices],
+        "painted_slices": painted,
         "held_out": split.description,
         "leak_free": split.leak_free,
         "unpainted": config.unpainted,
-        "data_sha256": fingerprint.hexdigest(),
+        "data_sha256": data_fingerprint(image, painted),
         "data_shape": [int(length) for length in image.shape],
         "device": str(device),
         "napari_salt": __version__,
         "torch": torch.__version__,
         "platform": platform.platform(),
     }
+
+
+def data_fingerprint(image: StackLike, slices: Sequence[int]) -> str:
+    """SHA-256 of the pixels of `slices`."""
+    fingerprint = hashlib.sha256()
+    for index in slices:
+        fingerprint.update(np.ascontiguousarray(image[index]).tobytes())
+    return fingerprint.hexdigest()
+
+
+def painted_slices(stack: StackLike, adapter: Adapter) -> tuple[int, ...]:
+    """Slices of `stack` that the adapter was trained on; none if it was trained on another stack."""
+    training = adapter.training
+    if list(stack.shape) != training.get("data_shape"):
+        return ()
+    painted = tuple(training.get("painted_slices", ()))
+    return painted if data_fingerprint(stack, painted) == training.get("data_sha256") else ()
 
 
 def advice(annotations: Annotations, split: Split, final_phase: float) -> str:
