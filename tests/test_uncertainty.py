@@ -6,8 +6,9 @@ import pytest
 import tiny
 from napari_salt.core.config import SegmentConfig, TrainConfig
 from napari_salt.core.provenance import painted_slices
+from napari_salt.core.ranking import rank_slices
 from napari_salt.core.training import train
-from napari_salt.core.uncertainty import rank_slices, slice_uncertainty, suggest, uncertainty_events
+from napari_salt.core.uncertainty import slice_uncertainty, suggest, uncertainty_events
 
 IMAGE, TRUTH = tiny.discs()
 

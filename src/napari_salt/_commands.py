@@ -210,7 +210,8 @@ def evaluate(options: argparse.Namespace) -> Result:
 def suggest(options: argparse.Namespace) -> Result:
     """``napari-salt suggest``; Ctrl-C ranks what was computed."""
     from napari_salt.core.provenance import painted_slices
-    from napari_salt.core.uncertainty import rank_slices, uncertainty_events
+    from napari_salt.core.ranking import rank_slices
+    from napari_salt.core.uncertainty import uncertainty_events
 
     began = time.monotonic()
     image = read_stack(options.image, axes=options.axes, channel=options.channel)

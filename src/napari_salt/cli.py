@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
+from napari_salt._slice_ranges import parse_slices
 from napari_salt.core.errors import InputError, SaltError
 
 __all__ = ["main"]
 
 BAD_INPUT, INTERRUPTED = 2, 130
-MAX_SLICE = 10_000_000
 VERBS = ("demo", "train", "segment", "evaluate", "suggest", "info", "bases")
 
 
@@ -204,18 +204,10 @@ def _scale(text: str) -> float | None:
 
 
 def _slices(text: str) -> tuple[int, ...]:
-    """Numbers and ranges, both ends included: ``"3,12"``, ``"0-9,20"``."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 3,12 or 0-9")
-        if int(last or first) < int(first):
-            raise argparse.ArgumentTypeError(f"{part} runs backwards; put the smaller number first")
-        if int(last or first) >= MAX_SLICE:
-            raise argparse.ArgumentTypeError(f"{text!r} names slices beyond {MAX_SLICE}")
-        numbers.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(numbers))
+    try:
+        return parse_slices(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _names(text: str) -> dict[int, str]:

@@ -102,16 +102,17 @@ def segmentation_events(
     *,
     pixel_size: float | None = None,
     between: Callable[[], None] | None = None,
+    segmenter: Segmenter | None = None,
 ) -> Iterator[SliceResult]:
     """Segment a stack, yielding each slice as it is done (see `segment`).
 
     `between` is called before each batch of tiles, so that a caller can do something else in the
-    meantime, or stop by raising.
+    meantime, or stop by raising. `segmenter` is the adapter's, built and merged, if there is one already.
     """
     config = config or SegmentConfig()
     slices = _wanted(config, stack.shape[0])
     reader = SliceReader(stack, adapter.preprocess, pixel_size)
-    segmenter = adapter.build(resolve_device(config.device)).merged()
+    segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
     values = np.array([0, *adapter.values], label_dtype(adapter.values))
     predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
     views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]

@@ -1,0 +1,358 @@
+"""The engine's process: takes requests from napari, runs the core's generators, sends what happens.
+
+Run as ``python -m napari_salt._engine``: requests come pickled on standard input, messages go to standard
+output. A process of its own keeps torch out of napari: the GUI never waits for its imports or its locks, the
+graphics driver's LLVM does not meet torch's (which crashes on Mesa), and when memory runs out, it
+is not napari with the user's paint that dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import pickle
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+import numpy as np
+
+from napari_salt import _messages as messages
+from napari_salt.core.errors import SaltError
+
+if TYPE_CHECKING:
+    from napari_salt.core.adapter import Adapter
+    from napari_salt.core.config import Preprocess
+    from napari_salt.core.events import Preview
+    from napari_salt.core.preprocess import SliceReader
+    from napari_salt.core.prompts import ImageEmbedding, PromptPredictor
+    from napari_salt.core.segmenter import Segmenter
+
+__all__ = ["Engine", "main"]
+
+T = TypeVar("T")
+
+PREVIEW_SHARE = 0.1
+"""Share of a training's time that previews may take."""
+UPDATE_SECONDS = 0.1
+"""Steps that say nothing new are told at most this often."""
+NICENESS = 5
+"""The GUI comes first."""
+KEPT_MODELS, KEPT_READERS, KEPT_EMBEDDINGS = 2, 4, 64
+
+
+class StopRequested(Exception):  # noqa: N818 (no error)
+    """The user pressed Stop, or napari is gone."""
+
+
+class Cache:
+    """The last few results of a costly function, by key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._entries: OrderedDict[Any, Any] = OrderedDict()
+
+    def get(self, key: Any, make: Callable[[], T]) -> T:
+        """What was made for `key`, made now if need be."""
+        if key not in self._entries:
+            self._entries[key] = make()
+        self._entries.move_to_end(key)
+        while len(self._entries) > self._size:
+            self._entries.popitem(last=False)
+        value: T = self._entries[key]
+        return value
+
+
+class RemoteStack:
+    """A `StackLike` whose slices are fetched from napari's process when they are taken."""
+
+    def __init__(self, info: messages.StackInfo, fetch: Callable[[int, int], np.ndarray]) -> None:
+        self.info = info
+        self.shape = info.shape
+        self.dtype = np.dtype(info.dtype)
+        self._fetch = fetch
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if not isinstance(key, int | np.integer):
+            raise TypeError(f"a remote stack is read one slice at a time, not by {key!r}")
+        return self._fetch(self.info.key, int(key))
+
+
+class Engine:
+    """Serves napari's process until that closes the requests.
+
+    Parameters
+    ----------
+    requests, messages_out
+        Binary streams.
+    """
+
+    def __init__(self, requests: BinaryIO, messages_out: BinaryIO) -> None:
+        self._requests, self._messages_out = requests, messages_out
+        self._jobs: queue.SimpleQueue[messages.Request] = queue.SimpleQueue()
+        self._planes: queue.SimpleQueue[messages.SliceRead] = queue.SimpleQueue()
+        self._asides: queue.SimpleQueue[messages.Look | messages.Ask] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._adapters, self._segmenters = Cache(KEPT_MODELS), Cache(KEPT_MODELS)
+        self._readers = Cache(KEPT_READERS)
+        self._predictors, self._embeddings = Cache(1), Cache(KEPT_EMBEDDINGS)
+        self._look_allowed_at = 0.0
+
+    def serve(self) -> None:
+        """Answer requests for ever; this thread computes, another one reads."""
+        threading.Thread(target=self._receive, daemon=True).start()
+        while True:
+            request = self._jobs.get()
+            self._serve_asides(self._look, share=1.0)
+            if isinstance(request, messages.Train | messages.Segment | messages.Suggest):
+                self._run(request)
+
+    def _receive(self) -> None:
+        """Sort what comes in; the end of it ends the process, whatever it is doing."""
+        while True:
+            try:
+                request = pickle.load(self._requests)  # noqa: S301 (from the process that started us)
+            except (EOFError, OSError):
+                os._exit(0)
+            if isinstance(request, messages.SliceRead):
+                self._planes.put(request)
+            elif isinstance(request, messages.Stop):
+                self._stopped.set()
+            elif isinstance(request, messages.Look | messages.Ask):
+                self._asides.put(request)
+                self._jobs.put(request)
+            else:
+                self._stopped.clear()
+                self._jobs.put(request)
+
+    def _run(self, job: messages.Job) -> None:
+        runs: dict[type, Callable[[Any], None]] = {
+            messages.Train: self._train,
+            messages.Segment: self._segment,
+            messages.Suggest: self._suggest,
+        }
+        try:
+            self._check_stop()
+            runs[type(job)](job)
+        except StopRequested:
+            self._send(messages.Finished(stopped=True))
+        except Exception as error:  # noqa: BLE001 (the process boundary: everything is reported)
+            self._send(_failure(job, error))
+        else:
+            self._send(messages.Finished())
+
+    def _train(self, job: messages.Train) -> None:
+        from napari_salt.core.adapter import Adapter
+        from napari_salt.core.forest import forest_held_out_dice
+        from napari_salt.core.training import training_events
+
+        image, labels = self._stack(job.image), self._stack(job.labels)
+        init = Adapter.from_bytes(job.init) if job.init else None
+        if not job.strokes_known and self._strokes(labels, job):
+            self._send(messages.StrokesFound())
+            return
+        events = training_events(
+            image, labels, job.config, init=init, pixel_size=job.pixel_size, between=self._between_steps
+        )
+        told = 0.0
+        for event in events:
+            news = event.adapter or event.held_out_dice or event.message or event.phase in ("start", "done")
+            if news or time.monotonic() - told > UPDATE_SECONDS:
+                told = time.monotonic()
+                content = event.adapter.to_bytes() if event.adapter else None
+                self._send(messages.Trained(replace(event, adapter=None), content))
+        self._check_stop()
+        self._send(
+            messages.ForestScored(
+                forest_held_out_dice(image, labels, job.config, init.values if init else ())
+            )
+        )
+
+    def _strokes(self, labels: RemoteStack, job: messages.Train) -> bool:
+        from napari_salt.core.annotations import read_annotations
+
+        if job.config.unpainted != "background":
+            return False
+        return read_annotations(labels, slices=job.config.slices).looks_like_strokes
+
+    def _segment(self, job: messages.Segment) -> None:
+        from napari_salt.core.inference import segmentation_events
+
+        events = segmentation_events(
+            self._stack(job.image),
+            self._adapter(job.adapter),
+            job.config,
+            pixel_size=job.pixel_size,
+            between=self._between_tiles,
+            segmenter=self._segmenter(job.adapter, job.config.device, adapted=job.adapted),
+        )
+        for result in events:
+            kept = result if job.probabilities else replace(result, probabilities=result.probabilities[:0])
+            self._send(messages.SliceSegmented(kept))
+            self._check_stop()
+
+    def _suggest(self, job: messages.Suggest) -> None:
+        from napari_salt.core.ranking import MAX_CANDIDATES
+        from napari_salt.core.uncertainty import uncertainty_events
+
+        total = min(MAX_CANDIDATES, job.image.shape[0])
+        events = uncertainty_events(
+            self._stack(job.image),
+            self._adapter(job.adapter),
+            job.config,
+            pixel_size=job.pixel_size,
+            between=self._between_tiles,
+            segmenter=self._segmenter(job.adapter, job.config.device, adapted=True),
+        )
+        for done, event in enumerate(events, start=1):
+            self._send(messages.SliceScored(event.index, event.uncertainty, done, total))
+            self._check_stop()
+
+    def _between_steps(self, look: Callable[[int, tuple[float, float]], Preview]) -> None:
+        """Stop if asked to, and answer what has come in, with what has been learnt so far."""
+        self._check_stop()
+        self._serve_asides(lambda request: look(request.index, request.centre), PREVIEW_SHARE)
+
+    def _between_tiles(self) -> None:
+        self._check_stop()
+        self._serve_asides(self._look, PREVIEW_SHARE)
+
+    def _serve_asides(self, look: Callable[[messages.Look], Preview], share: float) -> None:
+        """Answer all prompts, and the newest wish for a preview, in at most `share` of the time."""
+        newest: messages.Look | None = None
+        with contextlib.suppress(queue.Empty):
+            while True:
+                request = self._asides.get_nowait()
+                if isinstance(request, messages.Look):
+                    newest = request
+                else:
+                    self._answer(request, self._mask)
+        if newest is None:
+            return
+        if share < 1 and time.monotonic() < self._look_allowed_at:
+            self._asides.put(newest)
+            return
+        began = time.monotonic()
+        self._answer(newest, lambda wish: messages.Looked(look(wish), time.monotonic() - began))
+        self._look_allowed_at = time.monotonic() + (time.monotonic() - began) * (1 / share - 1)
+
+    def _answer(self, request: T, answer: Callable[[T], Any]) -> None:
+        try:
+            self._send(answer(request))
+        except StopRequested:
+            raise
+        except Exception as error:  # noqa: BLE001 (as in _run)
+            self._send(_failure(request, error))
+
+    def _look(self, request: messages.Look) -> Preview:
+        from napari_salt.core.preview import preview
+
+        if request.adapter is None:
+            raise SaltError("there is no adapter to preview; train one, or load one")
+        adapter = self._adapter(request.adapter)
+        segmenter = self._segmenter(request.adapter, request.device, adapted=request.adapted)
+        reader = self._reader(request.image, adapter.preprocess, request.pixel_size)
+        return preview(segmenter, reader, adapter.values, request.index, request.centre)
+
+    def _mask(self, request: messages.Ask) -> messages.Mask:
+        from napari_salt.core.requests import PromptSet
+
+        began = time.monotonic()
+        predictor = self._predictor(request.base, request.device)
+        key = (request.image.key, request.index, request.base)
+        embedding = self._embeddings.get(key, lambda: self._embed(predictor, request))
+        mask = None
+        if request.points or request.box:
+            mask = predictor.mask(embedding, PromptSet(request.points, request.positive, request.box))
+        return messages.Mask(request.number, request.index, mask, time.monotonic() - began)
+
+    def _embed(self, predictor: PromptPredictor, request: messages.Ask) -> ImageEmbedding:
+        from napari_salt.core.config import Preprocess
+
+        preprocess = Preprocess(channels=3 if len(request.image.shape) == 4 else 1)
+        reader = self._reader(request.image, preprocess, None)
+        return predictor.embed(reader.raw(request.index))
+
+    def _predictor(self, base: str, device: str) -> PromptPredictor:
+        from napari_salt.core.bases import load_base
+        from napari_salt.core.compute import resolve_device
+        from napari_salt.core.prompts import PromptPredictor
+
+        def make() -> PromptPredictor:
+            return PromptPredictor(load_base(base, resolve_device(device)))
+
+        return self._predictors.get((base, device), make)
+
+    def _adapter(self, content: bytes) -> Adapter:
+        from napari_salt.core.adapter import Adapter
+
+        digest = hashlib.sha256(content).digest()
+        return self._adapters.get(digest, lambda: Adapter.from_bytes(content))
+
+    def _segmenter(self, content: bytes, device: str, *, adapted: bool) -> Segmenter:
+        from napari_salt.core.compute import resolve_device
+
+        key = (hashlib.sha256(content).digest(), device, adapted)
+        return self._segmenters.get(
+            key, lambda: self._adapter(content).build(resolve_device(device), adapted=adapted).merged()
+        )
+
+    def _reader(
+        self, info: messages.StackInfo, preprocess: Preprocess, pixel_size: float | None
+    ) -> SliceReader:
+        from napari_salt.core.preprocess import SliceReader
+
+        key = (info.key, repr(preprocess), pixel_size)
+        return self._readers.get(key, lambda: SliceReader(self._stack(info), preprocess, pixel_size))
+
+    def _stack(self, info: messages.StackInfo) -> RemoteStack:
+        return RemoteStack(info, self._fetch)
+
+    def _fetch(self, key: int, index: int) -> np.ndarray:
+        """One slice from napari's process."""
+        self._send(messages.ReadSlice(key, index))
+        answer = self._planes.get()
+        if answer.plane is None:
+            raise SaltError(answer.error)
+        return answer.plane
+
+    def _check_stop(self) -> None:
+        if self._stopped.is_set():
+            raise StopRequested
+
+    def _send(self, message: Any) -> None:
+        pickle.dump(message, self._messages_out, protocol=5)
+        self._messages_out.flush()
+
+
+def _failure(request: Any, error: Exception) -> messages.Failed:
+    name = type(request).__name__
+    if isinstance(error, SaltError):
+        return messages.Failed(name, str(error))
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return messages.Failed(name, " ".join(text.split()), traceback.format_exc())
+
+
+def main() -> None:
+    """Serve the process that started this one."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the messages
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    Engine(sys.stdin.buffer, out).serve()
+
+
+if __name__ == "__main__":
+    main()

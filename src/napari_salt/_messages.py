@@ -1,0 +1,225 @@
+"""What napari and the engine's process say to each other. Imports no torch.
+
+A **job** (`Train`, `Segment`, `Suggest`) runs for long and ends with one `Finished`; while one runs, the
+engine refuses another. `Look` and `Ask` are answered between two steps of a job, or at once. Arrays
+stay where they are: the engine is told a `RemoteStack` and asks for one slice at a time (`ReadSlice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from napari_salt.core.config import SegmentConfig, TrainConfig
+from napari_salt.core.events import Preview, SliceResult, TrainingEvent
+
+__all__ = [
+    "Ask",
+    "Failed",
+    "Finished",
+    "ForestScored",
+    "Job",
+    "Look",
+    "Looked",
+    "Mask",
+    "ReadSlice",
+    "Request",
+    "Segment",
+    "SliceRead",
+    "SliceScored",
+    "SliceSegmented",
+    "StackInfo",
+    "Stop",
+    "StrokesFound",
+    "Suggest",
+    "Train",
+    "Trained",
+]
+
+
+@dataclass(frozen=True)
+class StackInfo:
+    """A stack that lies in napari's process: its number there, shape (Z, Y, X[, 3]) and dtype."""
+
+    key: int
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on `labels`; `init` is the file of the adapter to go on from.
+
+    `strokes_known` says that the user has been asked whether the paint is strokes.
+    """
+
+    image: StackInfo
+    labels: StackInfo
+    config: TrainConfig
+    init: bytes | None = None
+    pixel_size: float | None = None
+    strokes_known: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Segment slices of `image`; with `adapted` off, by the base model with the class tokens alone."""
+
+    image: StackInfo
+    adapter: bytes
+    config: SegmentConfig
+    pixel_size: float | None = None
+    adapted: bool = True
+    probabilities: bool = False
+
+
+@dataclass(frozen=True)
+class Suggest:
+    """Score slices by how unsure the adapter is of them."""
+
+    image: StackInfo
+    adapter: bytes
+    config: SegmentConfig
+    pixel_size: float | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """Preview the square around `centre` (y, x) of slice `index`.
+
+    While a training on this image runs, with what it has learnt so far; else with `adapter`.
+    """
+
+    image: StackInfo
+    index: int
+    centre: tuple[float, float]
+    adapter: bytes | None = None
+    adapted: bool = True
+    pixel_size: float | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask the base model `base` for the mask of a prompt on slice `index`; None only readies the slice.
+
+    `number` tells the answers apart.
+    """
+
+    image: StackInfo
+    index: int
+    base: str
+    number: int
+    points: tuple[tuple[float, float], ...] = ()
+    positive: tuple[bool, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the running job; what it has done stays."""
+
+
+@dataclass(frozen=True)
+class SliceRead:
+    """The answer to `ReadSlice`: the values, or what went wrong."""
+
+    plane: NDArray[Any] | None
+    error: str = ""
+
+
+Job = Train | Segment | Suggest
+Request = Job | Look | Ask | Stop | SliceRead
+
+
+@dataclass(frozen=True)
+class ReadSlice:
+    """The engine needs slice `index` of stack `key`."""
+
+    key: int
+    index: int
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A moment of the training; `adapter` is the file of ``event.adapter``, which itself is None."""
+
+    event: TrainingEvent
+    adapter: bytes | None = None
+
+
+@dataclass(frozen=True)
+class StrokesFound:
+    """The paint looks like strokes though unpainted means background; nothing was trained."""
+
+
+@dataclass(frozen=True)
+class ForestScored:
+    """Held-out Dice, by label value, of a random forest on the same paint."""
+
+    dice: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class SliceSegmented:
+    """One slice is done; its probabilities are there if they were asked for."""
+
+    result: SliceResult
+
+
+@dataclass(frozen=True)
+class SliceScored:
+    """How unsure the adapter is of one slice, and the slices to paint next as far as is known."""
+
+    index: int
+    uncertainty: float
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The answer to `Look`, and the seconds it took."""
+
+    preview: Preview
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Mask:
+    """The answer to `Ask`: bool (Y, X), or None where the slice was only readied."""
+
+    number: int
+    index: int
+    mask: NDArray[Any] | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job has ended: run through, or stopped by the user."""
+
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request could not be answered; after a failed job no `Finished` follows.
+
+    Parameters
+    ----------
+    request
+        Class name of the request, or "" where the engine itself went down.
+    message
+        One line for the user, with the remedy.
+    details
+        Traceback, for an error that is not the user's.
+    """
+
+    request: str
+    message: str
+    details: str = ""

@@ -1,0 +1,144 @@
+"""Point and box prompts: the base model's mask under the mouse, accepted into the painted layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_salt._layers import Overlay, accept_mask
+from napari_salt._messages import Ask, Mask
+from napari_salt.core.events import Preview
+
+if TYPE_CHECKING:
+    from napari_salt._session import Session
+
+__all__ = ["Prompting"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What has been clicked on one slice: points (y, x) and whether they are in the object, and a box."""
+
+    index: int
+    points: tuple[tuple[float, float], ...] = ()
+    positive: tuple[bool, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+class Prompting:
+    """The prompt at hand and its mask."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._overlay = Overlay(session.viewer, "SALT prompt")
+        self._prompt: Prompt | None = None
+        self._mask: Mask | None = None
+        self._number = 0
+        self.active = False
+        self.seconds: float | None = None
+
+    @property
+    def cannot(self) -> str:
+        """Why prompts cannot be used now, or ""."""
+        session = self._session
+        if session.no_image:
+            return session.no_image
+        if session.labels is None:
+            return "choose a labels layer, or press New: accepted masks are painted there"
+        return session.misfit
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask to accept."""
+        return self._mask is not None
+
+    def activate(self, active: bool) -> None:  # noqa: FBT001 (a button's state)
+        """Take clicks as prompts, or stop doing so; readies the slice."""
+        if active and self.cannot:
+            self._session.problem.emit(self.cannot, "prompt")
+            active = False
+        self.active = active
+        if active:
+            self.ready()
+        else:
+            self.clear()
+        self._session.changed.emit("prompt")
+
+    def ready(self) -> None:
+        """Compute the current slice's embedding ahead of the first click."""
+        session = self._session
+        if self.active and session.source is not None:
+            index = session.current_slice
+            if self._prompt is not None and self._prompt.index != index:
+                self.clear()
+            self._send(Prompt(index))
+
+    def add_point(self, y: float, x: float, *, positive: bool) -> None:
+        """Prompt with one more point, in pixels of the current slice."""
+        prompt = self._current()
+        self._ask(Prompt(prompt.index, (*prompt.points, (y, x)), (*prompt.positive, positive), prompt.box))
+
+    def set_box(self, top: float, left: float, bottom: float, right: float) -> None:
+        """Prompt with a box, in pixels of the current slice."""
+        prompt = self._current()
+        self._ask(Prompt(prompt.index, prompt.points, prompt.positive, (top, left, bottom, right)))
+
+    def on_mask(self, message: Mask) -> None:
+        """Show the mask of the newest prompt."""
+        session = self._session
+        if message.mask is None or message.number != self._number or session.source is None:
+            return
+        self._mask, self.seconds = message, message.seconds
+        value = session.labels.selected_label if session.labels is not None else 1
+        shown = (message.mask * value).astype(np.min_scalar_type(value))
+        self._overlay.show(session.source, Preview(message.index, 0, 0, shown), session.colormap)
+        session.changed.emit("prompt")
+
+    def accept(self) -> int:
+        """Paint the mask as the selected label, undoable; give the number of pixels painted."""
+        session = self._session
+        if self._mask is None or self._mask.mask is None or session.labels is None:
+            return 0
+        assert session.source is not None  # noqa: S101 (there is a mask)
+        value = session.labels.selected_label
+        changed = accept_mask(session.labels, session.source, self._mask.index, self._mask.mask, value)
+        self.clear()
+        return changed
+
+    def clear(self) -> None:
+        """Forget the prompt and its mask."""
+        self._prompt = self._mask = None
+        self._number += 1
+        self._overlay.remove()
+        self._session.changed.emit("prompt")
+
+    def _current(self) -> Prompt:
+        index = self._session.current_slice
+        if self._prompt is None or self._prompt.index != index:
+            return Prompt(index)
+        return self._prompt
+
+    def _ask(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._number += 1
+        self._send(prompt)
+
+    def _send(self, prompt: Prompt) -> None:
+        session = self._session
+        assert session.source is not None  # noqa: S101 (there is a slice to click on)
+        image = session.engine.offer(session.source.stack)
+        options = session.options
+        session.engine.send(
+            Ask(
+                image,
+                prompt.index,
+                options.base,
+                self._number,
+                prompt.points,
+                prompt.positive,
+                prompt.box,
+                options.device,
+            )
+        )

@@ -1,0 +1,221 @@
+"""The training job of a session: what it starts with, how it goes, what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_salt._messages import Failed, Finished, ForestScored, StrokesFound, Train, Trained
+from napari_salt._progress import JobProgress
+from napari_salt.core.card import AdapterCard
+from napari_salt.core.errors import SaltError
+
+if TYPE_CHECKING:
+    from napari_salt._session import Session
+
+__all__ = ["History", "Training"]
+
+STROKES = (
+    "The paint looks like strokes, but what is not painted counts as background on a painted slice. "
+    "What does unpainted mean here?"
+)
+UNKNOWN, BACKGROUND = "Unknown (strokes)", "Background"
+
+
+@dataclass
+class History:
+    """The course of a training, for the plot and the words beside it."""
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    scored_steps: list[int] = field(default_factory=list)
+    scores: dict[int, list[float]] = field(default_factory=dict)
+    forest: Mapping[int, float] = field(default_factory=dict)
+    message: str = ""
+    fraction: float = 0.0
+    seconds: float = 0.0
+    phase: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Expected time to the end, once there is something to go by."""
+        if self.fraction < 0.02:
+            return None
+        return self.seconds * (1 - self.fraction) / self.fraction
+
+    @property
+    def best_dice(self) -> float | None:
+        """Best mean held-out Dice over the classes."""
+        if not self.scored_steps:
+            return None
+        return float(np.max(np.mean(list(self.scores.values()), axis=0)))
+
+
+class Training:
+    """Starts a training, follows it, and hands its adapter to the session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._asked: set[int] = set()
+        self._progress: JobProgress | None = None
+        self._file: Path | None = None
+        self._kept = False
+        self._candidate: bytes | None = None
+        self.history = History()
+
+    @property
+    def cannot(self) -> str:
+        """Why training cannot start now, or ""."""
+        session = self._session
+        reason = session.busy or session.no_image
+        if reason:
+            return reason
+        if session.labels is None:
+            return "choose a labels layer, or press New, and paint on it"
+        if session.misfit:
+            return session.misfit
+        if session.paint is None or not session.paint.slices:
+            return "paint a class on a slice or two first"
+        return self._one_class_only()
+
+    def _one_class_only(self) -> str:
+        options, paint = self._session.options, self._session.paint
+        if options.unpainted == "ignore" and paint is not None:
+            background = options.background_label
+            if background not in paint.values:
+                return (
+                    f"paint some background with label {background}, since unpainted means nothing; or "
+                    "let unpainted mean background"
+                )
+            if len(paint.values) < 2:
+                return "only background is painted; paint a class with another label, too"
+        return ""
+
+    def start(self) -> None:
+        """Train on what is painted now."""
+        session = self._session
+        if session.labels is not None and _in_memory(session.labels.data):
+            session.count_paint()
+        if self.cannot:
+            session.problem.emit(self.cannot, "train")
+            return
+        assert session.source is not None  # noqa: S101 (self.cannot has seen to it)
+        assert session.paint is not None  # noqa: S101
+        go_on = session.options.go_on and session.adapter is not None
+        if not go_on and not session.may_discard_adapter():
+            return
+        snapshot = session.paint.snapshot()
+        names = {info.value: info.name for info in session.classes}
+        colors = {info.value: info.color for info in session.classes}
+        try:
+            config = session.options.train_config(tuple(snapshot.planes), names, colors)
+            session.autosave.paint(snapshot, session.source.layer.name)
+        except SaltError as error:
+            session.problem.emit(str(error), "train")
+            return
+        self.history = History(message="loading the base model")
+        self._file, self._kept, self._candidate = None, go_on, None
+        self._progress = JobProgress("SALT training", session.stop)
+        session.run(
+            "train",
+            Train(
+                session.engine.offer(session.source.stack),
+                session.engine.offer(snapshot),
+                config,
+                session.adapter.content if go_on and session.adapter else None,
+                session.source.pixel_size,
+                strokes_known=id(session.labels) in self._asked,
+            ),
+        )
+        session.previewing.refresh()
+
+    def on_message(self, message: Any) -> None:
+        """Take in what the engine says."""
+        if isinstance(message, Trained):
+            self._on_moment(message)
+        elif isinstance(message, ForestScored):
+            self.history.forest = message.dice
+        elif isinstance(message, StrokesFound):
+            self._ask_about_strokes()
+        elif isinstance(message, Finished | Failed) and self._candidate is not None and not self._kept:
+            self._keep(self._candidate)
+        self._session.changed.emit("training")
+
+    def end(self) -> None:
+        """Close the progress bar."""
+        if self._progress is not None:
+            self._progress.close()
+            self._progress = None
+        if self._again:
+            self._again = False
+            self.start()
+
+    _again = False
+
+    def _on_moment(self, message: Trained) -> None:
+        event, history = message.event, self.history
+        history.fraction, history.seconds, history.phase = event.fraction, event.seconds, event.phase
+        if event.message:
+            history.message = event.message
+        if event.phase in ("learn", "final"):
+            history.steps.append(event.step)
+            history.losses.append(event.loss)
+        if event.held_out_dice:
+            history.scored_steps.append(event.step)
+            for value, dice in event.held_out_dice.items():
+                history.scores.setdefault(value, []).append(dice)
+        if message.adapter is not None:
+            measured = bool(event.held_out_dice) or event.phase == "done"
+            self._candidate = message.adapter
+            if measured:
+                self._keep(message.adapter)
+        if self._progress is not None:
+            self._progress.show(event.fraction, self.words())
+
+    def _keep(self, content: bytes) -> None:
+        """Autosave the adapter and make it the session's."""
+        session = self._session
+        name = session.source.layer.name if session.source else "image"
+        try:
+            self._file = session.autosave.adapter(content, name, self._file)
+            card = AdapterCard.read(self._file)
+        except SaltError as error:
+            session.problem.emit(str(error), "train")
+            return
+        self._kept = True
+        session.adopt(content, card)
+
+    def _ask_about_strokes(self) -> None:
+        """Ask once for each labels layer what unpainted means, then train."""
+        session = self._session
+        self._asked.add(id(session.labels))
+        answer = session.ask(STROKES, (UNKNOWN, BACKGROUND))
+        if answer is None:
+            return
+        if answer == UNKNOWN:
+            session.options.unpainted = "ignore"
+            session.changed.emit("paint")
+        self._again = True
+
+    def words(self) -> str:
+        """The state of the training in words, as one reads them below the plot."""
+        history = self.history
+        if history.best_dice is None:
+            return history.message
+        card = self._session.adapter.card if self._session.adapter else None
+        facts = card.training if card else {}
+        slices = len(facts.get("painted_slices", ()))
+        plural = "slice" if slices == 1 else "slices"
+        where = facts.get("held_out", "")
+        text = f"held-out Dice {history.best_dice:.2f} on {where}, from {slices} painted {plural}"
+        if history.forest:
+            text += f"; random forest on the same paint {np.mean(list(history.forest.values())):.2f}"
+        return text
+
+
+def _in_memory(data: Any) -> bool:
+    return isinstance(data, np.ndarray) and data.nbytes <= 500_000_000

@@ -1,0 +1,170 @@
+"""The Model panel: base model, device, and the loaded adapter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QLineEdit, QWidget
+
+from napari_salt.core.registry import BASES, BaseSpec
+from napari_salt.widgets._panel import Panel, button, checkbox, explain, row, words
+
+if TYPE_CHECKING:
+    from napari_salt._session import LoadedAdapter, Session
+
+__all__ = ["ModelPanel"]
+
+ADAPTER_FILES = "SALT adapters (*.safetensors)"
+LOCAL = "local file..."
+SAVE = "Save the adapter as a file of less than 1 MB that a colleague can drop on napari."
+RESET = "Give up the adapter and go back to the base model."
+COMPARE = "Off: preview and segment by the base model alone, for comparison."
+CHECKPOINTS = "Checkpoints (*.pth *.pt)"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class ModelPanel(Panel):
+    """Base model, device and adapter."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__("Model", session, ("adapter", "job", "image", "labels"))
+        self.base = QComboBox()
+        self.base.setToolTip("The Segment Anything model that is adapted, or used for prompts.")
+        self.base.setMinimumContentsLength(8)
+        for spec in BASES.values():
+            self.base.addItem(f"{spec.name} ({_state(spec)})", spec.name)
+        self.base.addItem(LOCAL, LOCAL)
+        self.base.activated.connect(self._choose_base)
+        self.device = QComboBox()
+        self.device.addItems(DEVICES)
+        self.device.setToolTip("Where to compute; auto takes the GPU if there is one.")
+        self.device.currentTextChanged.connect(self._choose_device)
+        self.card = words()
+        self.load = button("Load...", "Load an adapter file (or drop one on napari).", self._load)
+        self.save = button("Save...", SAVE, self._save)
+        self.reset = button(
+            "Reset", "Give up the adapter and go back to the base model.", session.reset_adapter
+        )
+        self.compare = checkbox(
+            "with adapter",
+            "Off: preview and segment by the base model alone, for comparison.",
+            session.compare,
+            on=True,
+        )
+        self.form.addRow("base", self.base)
+        self.form.addRow("device", self.device)
+        self.form.addRow(self.card)
+        self.form.addRow(row(self.load, self.save, self.reset))
+        self.form.addRow(self.compare)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the adapter and what can be done with it."""
+        session = self.session
+        adapter = session.adapter
+        self.card.setText("no adapter: the base model as it is" if adapter is None else _describe(adapter))
+        self.card.setToolTip("" if adapter is None else _details(adapter))
+        if adapter is not None:
+            position = self.base.findData(adapter.card.base_model)
+            if position >= 0:
+                self.base.setCurrentIndex(position)
+        none = "there is no adapter"
+        explain(self.save, "" if adapter else none, SAVE)
+        explain(self.reset, session.busy or ("" if adapter else none), RESET)
+        explain(self.load, session.busy, "Load an adapter file (or drop one on napari).")
+        self.compare.setEnabled(adapter is not None)
+        self.base.setEnabled(not session.job)
+
+    def _choose_base(self, position: int) -> None:
+        chosen = self.base.itemData(position)
+        if chosen == LOCAL:
+            path, _ = QFileDialog.getOpenFileName(
+                self, "Checkpoint of a SAM model", "", "Checkpoints (*.pth *.pt)"
+            )
+            if not path:
+                self.base.setCurrentIndex(max(0, self.base.findData(self.session.options.base)))
+                return
+            self.base.insertItem(position, Path(path).name, path)
+            self.base.setCurrentIndex(position)
+            chosen = path
+        self.session.options.base = chosen
+
+    def _choose_device(self, device: str) -> None:
+        self.session.options.device = device
+        self.session.previewing.refresh()
+
+    def _load(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load a SALT adapter", "", ADAPTER_FILES)
+        if path:
+            self.session.load_adapter(Path(path))
+
+    def _save(self) -> None:
+        adapter = self.session.adapter
+        if adapter is None:
+            return
+        dialog = CardDialog(self, adapter)
+        if not dialog.exec():
+            return
+        name = dialog.texts()["name"] or adapter.title
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the SALT adapter", f"{name}.salt.safetensors", ADAPTER_FILES
+        )
+        if path:
+            self.session.save_adapter(Path(path), **dialog.texts())
+
+
+class CardDialog(QDialog):
+    """Asks what the saved file shall tell of itself."""
+
+    def __init__(self, parent: QWidget, adapter: LoadedAdapter) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Describe the adapter")
+        form = QFormLayout(self)
+        self._lines = {}
+        for field in ("name", "description", "author", "license"):
+            line = QLineEdit(getattr(adapter.card, field))
+            self._lines[field] = line
+            form.addRow(field, line)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        buttons.accepted.connect(self.accept)
+        buttons.rejected.connect(self.reject)
+        form.addRow(buttons)
+
+    def texts(self) -> dict[str, str]:
+        """What was typed, by field."""
+        return {field: line.text().strip() for field, line in self._lines.items()}
+
+
+def _state(spec: BaseSpec) -> str:
+    state = spec.state
+    return (
+        f"download {spec.size / 1e6:.0f} MB"
+        if state.startswith("download") and spec.size
+        else state.split(" ")[0]
+    )
+
+
+def _describe(adapter: LoadedAdapter) -> str:
+    card = adapter.card
+    classes = ", ".join(info.name for info in card.classes)
+    dice = list(dict(card.training.get("held_out_dice", {})).values())
+    score = f", held-out Dice {sum(dice) / len(dice):.2f}" if dice else ""
+    saved = "" if adapter.path else " - not saved yet"
+    size = f"{len(adapter.content) / 1e3:.0f} kB"
+    return f"<b>{adapter.title}</b>{saved}<br>{classes}{score}<br>{size}, base {card.base_model}"
+
+
+def _details(adapter: LoadedAdapter) -> str:
+    card, training = adapter.card, adapter.card.training
+    lines = [
+        card.description,
+        f"author: {card.author}" if card.author else "",
+        f"license: {card.license}" if card.license else "",
+        f"trained {training.get('date', '')}: {training.get('steps', '?')} steps",
+        f"held out: {training.get('held_out', '')}",
+        f"pixel scale {card.preprocess.pixel_scale:.3g}",
+    ]
+    return "\n".join(line for line in lines if line)
