@@ -114,9 +114,10 @@ class Engine:
         threading.Thread(target=self._receive, daemon=True).start()
         while True:
             request = self._jobs.get()
-            self._serve_asides(self._look, share=1.0)
             if isinstance(request, messages.Train | messages.Segment | messages.Suggest):
                 self._run(request)
+            else:
+                self._serve_asides(self._look, share=1.0)
 
     def _receive(self) -> None:
         """Sort what comes in; the end of it ends the process, whatever it is doing."""
@@ -228,7 +229,7 @@ class Engine:
         self._check_stop()
         self._serve_asides(self._look, PREVIEW_SHARE)
 
-    def _serve_asides(self, look: Callable[[messages.Look], Preview], share: float) -> None:
+    def _serve_asides(self, look: Callable[[messages.Look], Preview | None], share: float) -> None:
         """Answer all prompts, and the newest wish for a preview, in at most `share` of the time."""
         newest: messages.Look | None = None
         with contextlib.suppress(queue.Empty):
@@ -255,11 +256,11 @@ class Engine:
         except Exception as error:  # noqa: BLE001 (as in _run)
             self._send(_failure(request, error))
 
-    def _look(self, request: messages.Look) -> Preview:
+    def _look(self, request: messages.Look) -> Preview | None:
         from napari_salt.core.preview import preview
 
         if request.adapter is None:
-            raise SaltError("there is no adapter to preview; train one, or load one")
+            return None
         adapter = self._adapter(request.adapter)
         segmenter = self._segmenter(request.adapter, request.device, adapted=request.adapted)
         reader = self._reader(request.image, adapter.preprocess, request.pixel_size)

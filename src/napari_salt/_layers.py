@@ -30,6 +30,7 @@ __all__ = [
     "accept_mask",
     "class_color",
     "colormap_of",
+    "made_by_us",
     "new_labels",
 ]
 
@@ -204,14 +205,17 @@ class ImageSource:
 
     @property
     def _n_leading(self) -> int:
-        return self.layer.ndim - 2
+        return int(self.layer.ndim) - 2
 
     def _factors(self) -> NDArray[np.float64]:
         """How many pixels of the finest level one of the chosen level is, along each axis of the layer."""
         if not self.layer.multiscale:
             return np.ones(self.layer.ndim)
-        finest: NDArray[np.float64] = np.array(self.layer.data[0].shape[: self.layer.ndim], float)
-        return finest / np.array(self.data.shape[: self.layer.ndim], float)
+        ndim = int(self.layer.ndim)
+        finest, chosen = (
+            np.array(shape[:ndim], np.float64) for shape in (self.layer.data[0].shape, self.data.shape)
+        )
+        return finest / chosen
 
     def _check_channels(self, leading: Sequence[int]) -> None:
         axis = self.channel_axis
@@ -226,6 +230,10 @@ class ImageSource:
         for channel in self.channels:
             if not 0 <= channel < leading[axis]:
                 raise InputError(f"channel {channel} is out of range; the image has 0 to {leading[axis] - 1}")
+
+
+OURS = "napari-salt"
+"""Key in the metadata of layers that this plugin makes."""
 
 
 class Overlay:
@@ -248,12 +256,16 @@ class Overlay:
         """Put `found` over its place."""
         placement = source.placement(plane=True, offset=(found.top, found.left))
         if self._layer is None or self._layer not in self._viewer.layers:
-            active = self._viewer.layers.selection.active
-            self._layer = Labels(found.labels, name=self._name, opacity=0.5, colormap=colormap, **placement)
-            self._viewer.add_layer(self._layer)
+            self._layer = Labels(
+                found.labels,
+                name=self._name,
+                opacity=0.5,
+                colormap=colormap,
+                metadata={OURS: "overlay"},
+                **placement,
+            )
+            _add_behind(self._viewer, self._layer)
             self._layer.editable = False
-            if active is not None:
-                self._viewer.layers.selection.active = active
             return
         with self._layer.events.blocker_all():
             for name in ("scale", "translate", "rotate", "shear", "affine"):
@@ -271,10 +283,6 @@ class Overlay:
         if self._layer is not None and self._layer in self._viewer.layers:
             self._viewer.layers.remove(self._layer)
         self._layer = None
-
-    def owns(self, layer: Layer) -> bool:
-        """Whether `layer` is this overlay's."""
-        return layer is self._layer
 
 
 class Output:
@@ -305,8 +313,9 @@ class Output:
         self._source = source
         self._viewer = viewer
         placement = source.placement()
-        self.layer = Labels(data, name=name, colormap=colormap, **placement)
-        viewer.add_layer(self.layer)
+        about = {OURS: "result"}
+        self.layer = Labels(data, name=name, colormap=colormap, metadata=about, **placement)
+        _add_behind(viewer, self.layer)
         self._maps = []
         for info, values in zip(classes, probabilities, strict=False):
             layer = Image(
@@ -316,9 +325,10 @@ class Output:
                 colormap="magma",
                 blending="additive",
                 visible=False,
+                metadata=about,
                 **placement,
             )
-            viewer.add_layer(layer)
+            _add_behind(viewer, layer)
             self._maps.append(layer)
 
     @property
@@ -376,6 +386,19 @@ def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
     colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
     colors.update((c.value, c.color) for c in classes)
     return DirectLabelColormap(color_dict=colors)
+
+
+def made_by_us(layer: Layer) -> str:
+    """ "overlay" or "result" for a layer that this plugin made, else ""."""
+    return str(layer.metadata.get(OURS, ""))
+
+
+def _add_behind(viewer: Any, layer: Layer) -> None:
+    """Add `layer` without making it the one that is painted on next."""
+    active = viewer.layers.selection.active
+    viewer.add_layer(layer)
+    if active is not None:
+        viewer.layers.selection.active = active
 
 
 def _shear_of(layer: Layer, axes: Sequence[int]) -> NDArray[np.float64]:

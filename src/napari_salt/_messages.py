@@ -183,9 +183,9 @@ class SliceScored:
 
 @dataclass(frozen=True)
 class Looked:
-    """The answer to `Look`, and the seconds it took."""
+    """The answer to `Look`, None where there was nothing to look with, and the seconds it took."""
 
-    preview: Preview
+    preview: Preview | None
     seconds: float
 
 

@@ -66,9 +66,10 @@ class Previewing:
         self.seconds = message.seconds
         if session.source is None or not self.wanted:
             return
-        if message.preview.index == session.current_slice:
-            self._overlay.show(session.source, message.preview, session.colormap)
-            self._shown = message.preview.index
+        found = message.preview
+        if found is not None and found.index == session.current_slice:
+            self._overlay.show(session.source, found, session.colormap)
+            self._shown = found.index
             session.changed.emit("preview")
         if self._moved or session.job == "train":
             self.refresh()

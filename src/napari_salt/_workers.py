@@ -16,7 +16,7 @@ import numpy as np
 from napari.qt.threading import create_worker
 from psygnal import Signal
 from qtpy.QtCore import QObject
-from qtpy.QtCore import Signal as QtSignal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal as QtSignal
 
 from napari_salt._messages import (
     Failed,

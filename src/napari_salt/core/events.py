@@ -76,7 +76,6 @@ class SliceResult:
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Preview:
     """The segmentation of a square around one point of one slice.
 

@@ -41,7 +41,17 @@ class Panel(QCollapsible):
         self.session = session
         self._updates = updates
         self.form = self.form_of(self)
+        self._problem = words()
+        self._problem.setObjectName("problem")
+        self._problem.setStyleSheet("color: #e5484d")
+        self._problem.hide()
+        self.form.addRow(self._problem)
         session.changed.connect(self._on_changed)
+
+    def tell(self, problem: str) -> None:
+        """Show what went wrong until something is started anew."""
+        self._problem.setText(problem)
+        self._problem.setVisible(bool(problem))
 
     @staticmethod
     def form_of(group: QCollapsible) -> QFormLayout:
@@ -61,6 +71,8 @@ class Panel(QCollapsible):
         raise NotImplementedError
 
     def _on_changed(self, what: str) -> None:
+        if what == "job" and self.session.job:
+            self.tell("")
         if what in self._updates:
             self.refresh()
 
@@ -90,7 +102,7 @@ def row(*widgets: QWidget) -> QWidget:
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(4)
     for widget in widgets:
-        layout.addWidget(widget)
+        layout.addWidget(widget, 1)
     return line
 
 

@@ -13,27 +13,33 @@ if TYPE_CHECKING:
 __all__ = ["TrainingPlot"]
 
 HEIGHT = 150
+TOOLTIP = (
+    "Grey: loss, mean of 10 steps, as a share of its highest. Colours: Dice of each class on held-out paint."
+)
 SMOOTHED = 10
 """The loss is drawn as a mean over this many steps: single crops differ a lot."""
 
 
 class TrainingPlot(pg.PlotWidget):
-    """Loss in grey and held-out Dice in the classes' colours over the steps; both from 0 to 1."""
+    """Loss (as a share of its highest) in grey and held-out Dice in the classes' colours over the steps."""
 
     def __init__(self) -> None:
         super().__init__(background=None)
         self.setFixedHeight(HEIGHT)
-        self.setToolTip("Grey: loss (mean of 10 steps). Colours: Dice of each class on held-out paint.")
+        self.setToolTip(TOOLTIP)
         self.setMenuEnabled(False)
         self.setMouseEnabled(x=False, y=False)
         self.hideButtons()
         self.setLabel("bottom", "steps")
+        self.setYRange(0, 1, padding=0.03)
         self._loss = self.plot([], [], pen=pg.mkPen("#8f8f8f", width=1))
         self._curves: dict[int, pg.PlotDataItem] = {}
 
     def show_history(self, history: History, names: Mapping[int, str], colors: Mapping[int, str]) -> None:
         """Draw the course of a training so far."""
-        self._loss.setData(history.steps, _smooth(history.losses))
+        losses = _smooth(history.losses)
+        highest = max(losses, default=1.0)
+        self._loss.setData(history.steps, [loss / highest for loss in losses])
         for value in set(self._curves) - set(history.scores):
             self.removeItem(self._curves.pop(value))
         for value, dice in history.scores.items():
@@ -43,15 +49,14 @@ class TrainingPlot(pg.PlotWidget):
             curve.setPen(pg.mkPen(color, width=2))
             curve.setSymbolBrush(color)
             curve.setData(history.scored_steps[-len(dice) :], dice, name=names.get(value, str(value)))
-        top = max([1.0, *_smooth(history.losses)[-1:]])
-        self.setYRange(0, top, padding=0.02)
 
-    def set_text_color(self, color: str) -> None:
-        """Draw axes and their texts in `color`, that of napari's theme."""
+    def set_colors(self, text: str, background: str) -> None:
+        """Draw axes and their texts in one colour on another, those of napari's theme."""
+        self.setBackground(background)
         for side in ("left", "bottom"):
             axis = self.getAxis(side)
-            axis.setPen(color)
-            axis.setTextPen(color)
+            axis.setPen(text)
+            axis.setTextPen(text)
 
 
 def _smooth(losses: Sequence[float]) -> list[float]:

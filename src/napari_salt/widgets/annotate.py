@@ -21,6 +21,7 @@ from qtpy.QtWidgets import (
     QToolButton,
 )
 
+from napari_salt._layers import made_by_us
 from napari_salt._slice_ranges import parse_slices
 from napari_salt.core.errors import SaltError
 from napari_salt.widgets._panel import Panel, button, explain, row, words
@@ -33,8 +34,8 @@ __all__ = ["AnnotatePanel"]
 COLUMNS = ("", "label", "name", "pixels", "slices")
 VALUE_ROLE = Qt.ItemDataRole.UserRole
 PROMPT = (
-    "Click on an object to see its mask (Alt-click: not this), or drag a box around it; Shift-A paints the "
-    "mask as the selected label, Escape forgets it. Undo with Ctrl-Z."
+    "Click on an object to see its mask (Alt-click: not this), or drag a box around it; Shift-M paints the "
+    "mask as the selected label, Clear forgets it. Undo with Ctrl-Z."
 )
 UNPAINTED = (("background", "background"), ("unknown", "ignore"))
 ROW_HEIGHT = 22
@@ -82,7 +83,7 @@ class AnnotatePanel(Panel):
 
     def _make_tables(self) -> None:
         self.table = QTableWidget(0, len(COLUMNS))
-        self.table.setToolTip("The classes: colour, label value, name (double-click to change), what is painted.")
+        self.table.setToolTip("The classes: colour, label value, name (double-click to change), paint.")
         self.table.setHorizontalHeaderLabels(COLUMNS)
         self.table.verticalHeader().hide()
         self.table.horizontalHeader().setStretchLastSection(True)
@@ -137,7 +138,7 @@ class AnnotatePanel(Panel):
         prompting = self.session.prompting
         self.prompt = button("Prompt", PROMPT, lambda: prompting.activate(not prompting.active))
         self.prompt.setCheckable(True)
-        self.accept = button("Accept", "Paint the mask as the selected label (Shift-A).", prompting.accept)
+        self.accept = button("Accept", "Paint the mask as the selected label (Shift-M).", prompting.accept)
         self.forget = button("Clear", "Forget the prompt.", prompting.clear)
         self.restore = QToolButton()
         self.restore.setText("Restore")
@@ -181,8 +182,7 @@ class AnnotatePanel(Panel):
 
     def _fits(self, layer: Any) -> bool:
         source = self.session.source
-        made_here = "SALT" in layer.name or layer.metadata.get("napari-salt")
-        if source is None or made_here or not isinstance(layer, Labels) or layer.multiscale:
+        if source is None or made_by_us(layer) or not isinstance(layer, Labels) or layer.multiscale:
             return False
         return tuple(layer.data.shape) == source.label_shape
 
@@ -193,7 +193,7 @@ class AnnotatePanel(Panel):
         for box, kind, current in zip((self.image, self.labels), (Image, Labels), chosen, strict=True):
             box.clear()
             for layer in session.viewer.layers:
-                if type(layer) is kind and not layer.metadata.get("napari-salt"):
+                if type(layer) is kind and made_by_us(layer) != "overlay":
                     box.addItem(layer.name, layer)
                     if layer is current:
                         box.setCurrentIndex(box.count() - 1)
@@ -202,7 +202,7 @@ class AnnotatePanel(Panel):
         multiscale = source is not None and bool(source.layer.multiscale)
         for widget in (self.level, self.level_label):
             widget.setVisible(multiscale)
-        several = source is not None and not source.layer.rgb and source.layer.ndim > 2  # noqa: PLR2004
+        several = source is not None and not source.layer.rgb and source.layer.ndim > 2
         self.channels_label.setVisible(several)
         self.channel_axis.parentWidget().setVisible(several)
         if source is not None:
@@ -251,8 +251,8 @@ class AnnotatePanel(Panel):
         self.background_label.setVisible(ignore)
         explain(self.prompt, prompting.cannot, PROMPT)
         self.prompt.setChecked(prompting.active)
-        explain(self.accept, "" if prompting.has_mask else "there is no mask", "Paint the mask (Shift-A).")
-        explain(self.forget, "" if prompting.has_mask else "there is no mask", "Forget the prompt (Escape).")
+        explain(self.accept, "" if prompting.has_mask else "there is no mask", "Paint the mask (Shift-M).")
+        explain(self.forget, "" if prompting.has_mask else "there is no mask", "Forget the prompt.")
         self.prompt_words.setVisible(prompting.active)
         took = "" if prompting.seconds is None else f" Last mask: {prompting.seconds:.2f} s."
         self.prompt_words.setText(PROMPT + took if prompting.active else "")
@@ -268,7 +268,7 @@ class AnnotatePanel(Panel):
             self.session.problem.emit(str(error), "channels")
             return
         current = self.session.source.layer if self.session.source else None
-        level = self.level.value() if layer is current and layer.multiscale else 0
+        level = self.level.value() if layer is current else 0
         if layer is not current:
             axis, channels = None, ()
         self.session.set_image(layer, level=level, channel_axis=axis, channels=channels)

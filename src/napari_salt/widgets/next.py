@@ -26,7 +26,7 @@ class NextPanel(Panel):
     def __init__(self, session: Session) -> None:
         super().__init__("Next", session, ("image", "adapter", "job", "paint", "suggestions"))
         suggesting = session.suggesting
-        self.find = button("Find", FIND, suggesting.start)
+        self.search = button("Find", FIND, suggesting.start)
         self.go = button("Paint this slice next", GO, suggesting.go_to_next)
         self.list = QListWidget()
         self.list.setToolTip("Slices to paint, best first; click to go there.")
@@ -36,7 +36,7 @@ class NextPanel(Panel):
         self.list.setFixedHeight(LIST_HEIGHT)
         self.list.itemClicked.connect(lambda item: session.go_to(item.data(SLICE_ROLE)))
         self.reason = words()
-        self.form.addRow(row(self.find, self.go))
+        self.form.addRow(row(self.search, self.go))
         self.form.addRow(self.reason)
         self.form.addRow(self.list)
         self.refresh()
@@ -45,7 +45,7 @@ class NextPanel(Panel):
         """Show the session's state."""
         suggesting = self.session.suggesting
         ranked = suggesting.ranked
-        explain(self.find, suggesting.cannot, FIND)
+        explain(self.search, suggesting.cannot, FIND)
         explain(self.go, "" if ranked else suggesting.cannot, GO)
         self.go.setText(f"Paint slice {ranked[0][0]} next" if ranked else "Paint this slice next")
         self.reason.setText(suggesting.cannot if not ranked else "")

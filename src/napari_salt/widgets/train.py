@@ -156,8 +156,11 @@ class TrainPanel(Panel):
 
     def _set_rank(self) -> None:
         text = self.rank.text().strip()
+        if text == "auto":
+            self.session.options.rank = "auto"
+            return
         try:
-            self.session.options.rank = "auto" if text == "auto" else float(text) if "." in text else int(text)
+            self.session.options.rank = float(text) if "." in text else int(text)
         except ValueError:
             self.session.problem.emit(
                 f"rank is {text!r}; give a whole number, a share such as 0.5, or auto", "rank"
