@@ -1,12 +1,20 @@
 """Objects from clicks and boxes, by the base as it is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import tifffile
 import torch
+from scipy import ndimage
 from segment_anything import SamPredictor
 
 import tiny
+from napari_salt import samples
+from napari_salt.core.bases import load_base
+from napari_salt.core.config import Preprocess
 from napari_salt.core.errors import InputError
+from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.prompts import PromptPredictor
 from napari_salt.core.requests import PromptSet
 
@@ -77,6 +85,57 @@ def test_prompts_land_on_the_same_place_at_every_size():
     torch.testing.assert_close(*places)
 
 
+@pytest.fixture
+def knows_boxes():
+    base = tiny.base()
+    return PromptPredictor(replace(base, spec=replace(base.spec, name="lite-medsam")))
+
+
+def test_a_base_that_knows_boxes_gets_boxes_around_a_click(knows_boxes):
+    embedding = knows_boxes.embed(picture())
+    halves = [side / 8 for side in (14, 26, 46, 84)]
+    boxes = [tuple(np.clip((30 - h, 25 - h, 30 + h, 25 + h), 0, 63)) for h in halves]
+    offered = [knows_boxes.logits(embedding, PromptSet(box=box)) for box in boxes]
+    found = knows_boxes.logits(embedding, PromptSet(((30.0, 25.0),), (True,)))
+    assert sum(np.allclose(found, logits, atol=1e-4) for logits in offered) == 1
+    assert found[30, 25] > 0 or all(logits[30, 25] <= 0 for logits in offered)
+
+
+def test_more_clicks_are_heeded_by_a_base_that_knows_boxes(knows_boxes):
+    embedding = knows_boxes.embed(picture())
+    one = PromptSet(((30.0, 25.0),), (True,))
+    off = np.argwhere(knows_boxes.mask(embedding, one))[0]
+    two = PromptSet((*one.points, (float(off[0]), float(off[1]))), (True, False))
+
+    def agreeing(prompts):
+        mask = knows_boxes.mask(embedding, prompts)
+        return sum(
+            mask[int(y), int(x)] == sign for (y, x), sign in zip(two.points, two.positive, strict=True)
+        )
+
+    assert agreeing(two) >= agreeing(one)
+
+
+def test_the_bundled_base_finds_nuclei():
+    truth = tifffile.imread(samples.nuclei3d_instances())[10]
+    reader = SliceReader(tifffile.imread(samples.nuclei3d_image()), Preprocess())
+    predictor = PromptPredictor(load_base("lite-medsam"))
+    embedding = predictor.embed(reader.raw(10))
+    scores = []
+    for place, number in zip(ndimage.find_objects(truth), range(1, truth.max() + 1), strict=True):
+        nucleus = truth == number
+        if nucleus.sum() < 60:
+            continue
+        box = (place[0].start - 0.5, place[1].start - 0.5, place[0].stop - 0.5, place[1].stop - 0.5)
+        inside = np.unravel_index(ndimage.distance_transform_edt(nucleus).argmax(), nucleus.shape)
+        click = PromptSet(((float(inside[0]), float(inside[1])),), (True,))
+        masks = [predictor.mask(embedding, prompts) for prompts in (PromptSet(box=box), click)]
+        scores.append([2 * (mask & nucleus).sum() / (mask.sum() + nucleus.sum()) for mask in masks])
+    by_box, by_click = np.mean(scores, axis=0)
+    assert by_box > 0.6, scores
+    assert by_click > 0.3, scores
+
+
 def test_grey_is_colour_without_colour():
     grey = picture(channels=1)
     colour = np.repeat(grey, 3, 0)
@@ -95,6 +154,7 @@ def test_the_base_stays_as_it_is():
     ("prompts", "words"),
     [
         ({}, "no prompt"),
+        ({"points": ((10.0, 20.0),), "positive": (False,)}, "no prompt"),
         ({"points": ((10.0, 64.0),), "positive": (True,)}, "x=64 is outside"),
         ({"points": ((-1.0, 5.0),), "positive": (True,)}, "y=-1, x=5 is outside"),
         ({"points": ((float("nan"), 5.0),), "positive": (True,)}, "outside"),

@@ -17,6 +17,11 @@ from napari_salt.core.requests import PromptSet
 
 __all__ = ["ImageEmbedding", "PromptPredictor"]
 
+BOX_BASES = ("lite-medsam", "medsam-vit-b")
+"""Bases that were trained with boxes alone: a click gave LiteMedSAM masks of Dice 0.02 to 0.25."""
+BOX_SIDES = (14 / 256, 26 / 256, 46 / 256, 84 / 256)
+"""Sides of the boxes that they try around a click, as shares of the model's input."""
+
 
 @dataclass(frozen=True)
 class ImageEmbedding:
@@ -81,7 +86,7 @@ class PromptPredictor:
         """Logits of the object that `prompts` point at, float32, shape (H, W); it is where they exceed 0.
 
         A single point may mean several things; of the masks that SAM offers then, the one that it
-        thinks best is taken.
+        thinks best is taken. A base that knows nothing but boxes gets boxes around the clicks.
 
         Raises
         ------
@@ -89,22 +94,53 @@ class PromptPredictor:
             If there is no prompt, or one lies outside the slice.
         """
         prompts.check(embedding.size)
-        sparse, dense = self._module.prompt_encoder(
-            points=self._points(embedding, prompts), boxes=self._box(embedding, prompts), masks=None
-        )
+        if prompts.box is None and self._spec.name in BOX_BASES:
+            return self._from_boxes(embedding, prompts)
         ambiguous = len(prompts.points) == 1 and prompts.box is None
+        points, box = self._points(embedding, prompts), self._box(embedding, prompts)
+        masks, quality = self._decode(embedding, points, box, several=ambiguous)
+        found: NDArray[np.float32] = masks[quality.argmax()].cpu().numpy()
+        return found
+
+    def _decode(
+        self,
+        embedding: ImageEmbedding,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        *,
+        several: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits (N, H, W) and predicted IoU (N,) of all masks of one prompt or of several boxes."""
+        sparse, dense = self._module.prompt_encoder(points=points, boxes=boxes, masks=None)
         low_res_masks, quality = self._module.mask_decoder(
             image_embeddings=embedding.features,
             image_pe=self._dense_pe,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
-            multimask_output=ambiguous,
+            multimask_output=several,
         )
-        best = low_res_masks[:, quality[0].argmax()][:, None]
         side = self._spec.input_size
-        whole = F.interpolate(best, (side, side), mode="bilinear", align_corners=False)
+        whole = F.interpolate(low_res_masks, (side, side), mode="bilinear", align_corners=False)
         inside = whole[..., : embedding.scaled[0], : embedding.scaled[1]]
-        found: NDArray[np.float32] = resize(inside, embedding.size)[0, 0].cpu().numpy()
+        return resize(inside, embedding.size).flatten(0, 1), quality.flatten()
+
+    def _from_boxes(self, embedding: ImageEmbedding, prompts: PromptSet) -> NDArray[np.float32]:
+        """Logits from the best of several boxes around the positive clicks.
+
+        The best mask agrees with most clicks; among equals, the base thinks best of it.
+        """
+        clicks = self._placed(embedding, prompts.points)[0]
+        positive = torch.tensor(prompts.positive, device=self._device)
+        on = clicks[positive]
+        margin = torch.tensor(BOX_SIDES, device=self._device)[:, None] * self._spec.input_size / 2
+        corner = torch.tensor(embedding.scaled[::-1], device=self._device) - 1
+        first = (on.amin(0) - margin).clamp_min(0)
+        last = torch.minimum(on.amax(0) + margin, corner)
+        masks, quality = self._decode(embedding, None, torch.cat([first, last], dim=1))
+        size = torch.tensor(embedding.size)
+        rows, columns = torch.tensor(prompts.points).round().long().clamp(min=0).minimum(size - 1).T
+        agreement = ((masks[:, rows, columns] > 0) == positive).sum(1)
+        found: NDArray[np.float32] = masks[(agreement + quality.clamp(0, 1)).argmax()].cpu().numpy()
         return found
 
     def _points(self, embedding: ImageEmbedding, prompts: PromptSet) -> tuple[Tensor, Tensor] | None:

@@ -38,8 +38,8 @@ class PromptSet:
             raise InputError(f"the box {self.box} is empty; give (top, left, bottom, right)")
 
     def check(self, size: tuple[int, int]) -> None:
-        """Raise InputError if there is no prompt, or one lies outside an image of (height, width)."""
-        if not self.points and self.box is None:
+        """Raise InputError if nothing is on the object, or outside an image of (height, width)."""
+        if not any(self.positive) and self.box is None:
             raise InputError("there is no prompt; click on the object, or draw a box around it")
         corners = () if self.box is None else (self.box[:2], self.box[2:])
         for y, x in (*self.points, *corners):
