@@ -24,8 +24,8 @@ def test_importing_it_loads_nothing_heavy():
 
 
 def test_configs_and_events_need_no_torch():
-    names = "SaltConfig, SegmentConfig, TrainConfig, SliceResult, TrainingEvent, SaltError"
-    loaded = modules_after(f"from napari_salt import {names}")
+    names = "SaltConfig, SegmentConfig, TrainConfig, SliceResult, SliceUncertainty, TrainingEvent, SaltError"
+    loaded = modules_after(f"from napari_salt import {names}; import napari_salt.core.requests")
     assert "numpy" in loaded
     assert "torch" not in loaded
 

@@ -5,6 +5,7 @@ import pytest
 
 import tiny
 from napari_salt.core.config import SegmentConfig, TrainConfig
+from napari_salt.core.errors import InputError
 from napari_salt.core.provenance import painted_slices
 from napari_salt.core.ranking import rank_slices
 from napari_salt.core.training import train
@@ -103,6 +104,11 @@ def test_candidates_are_spread_evenly(trained):
     for config, count, expected in ((None, 2, [0, 5]), (asked, 3, [0, 3, 5]), (asked, 9, [0, 2, 3, 5])):
         events = uncertainty_events(IMAGE, trained, config, candidates=count)
         assert [event.index for event in events] == expected
+
+
+def test_no_candidates_are_refused(trained):
+    with pytest.raises(InputError, match="candidates is 0"):
+        next(uncertainty_events(IMAGE, trained, candidates=0))
 
 
 def test_paint_belongs_to_its_own_stack(trained):

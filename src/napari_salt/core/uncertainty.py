@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_salt.core.adapter import Adapter
 from napari_salt.core.config import SegmentConfig
+from napari_salt.core.errors import InputError
 from napari_salt.core.events import SliceUncertainty
 from napari_salt.core.inference import segmentation_events
 from napari_salt.core.provenance import painted_slices
@@ -59,14 +60,17 @@ def uncertainty_events(
     ------
     InputError, AdapterError, BaseModelError, DeviceError
     """
+    if candidates < 1:
+        raise InputError(f"candidates is {candidates}; give a number of slices from 1")
     config = config or SegmentConfig()
     wanted = range(stack.shape[0]) if config.slices is None else config.slices
     painted = set(painted_slices(stack, adapter))
     slices = [index for index in wanted if index not in painted]
     picks = np.unique(np.linspace(0, len(slices) - 1, min(len(slices), candidates)).round().astype(int))
-    chosen = replace(config, slices=tuple(slices[pick] for pick in picks), views=config.views or 1)
+    chosen = tuple(slices[pick] for pick in picks)
+    config = replace(config, slices=chosen, views=config.views or 1, smooth=False)
     results = segmentation_events(
-        stack, adapter, chosen, pixel_size=pixel_size, between=between, segmenter=segmenter
+        stack, adapter, config, pixel_size=pixel_size, between=between, segmenter=segmenter
     )
     for result in results:
         yield SliceUncertainty(result.index, slice_uncertainty(result.probabilities))
