@@ -15,11 +15,11 @@ from napari_salt.core.salt import (
     SaltParametrization,
     adapted_layers,
     attach,
-    canonical_svd,
     detach,
     merge,
     trainable_parameters,
 )
+from napari_salt.core.svd import canonical_svd, remembered_svd
 
 REFERENCE = Path(__file__).parent / "data" / "salt_reference_vectors.npz"
 
@@ -348,3 +348,53 @@ def test_targets_that_match_nothing_are_refused(target):
 def test_no_targets_are_refused():
     with pytest.raises(InputError, match="targets is empty"):
         attach(small_model(), SaltConfig())
+
+
+# Decompositions that are kept
+
+
+@pytest.fixture
+def large(monkeypatch, tmp_path):
+    """A weight whose decomposition is kept, in an empty cache folder."""
+    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path))
+    monkeypatch.setattr("napari_salt.core.svd.WORTH_KEEPING", 20 * 30 * 20)
+    return torch.randn(30, 20, 1, 1, generator=torch.Generator().manual_seed(4))
+
+
+def no_svd(matrix, full_matrices=True):
+    raise AssertionError("the decomposition was computed again")
+
+
+def test_a_kept_svd_gives_the_same_bits(large, monkeypatch):
+    first = remembered_svd(large)
+    for kept, computed in zip(first, canonical_svd(large), strict=True):
+        assert torch.equal(kept.float(), computed.float())
+    salt = SaltParametrization(large)
+    monkeypatch.setattr(torch.linalg, "svd", no_svd)
+    assert all(map(torch.equal, remembered_svd(large), first))
+    again = SaltParametrization(large)
+    assert all(torch.equal(a, b) for a, b in zip(salt.buffers(), again.buffers(), strict=True))
+    with pytest.raises(AssertionError, match="computed again"):
+        remembered_svd(large + 1)
+
+
+@pytest.mark.parametrize("damage", [lambda c: b"", lambda c: c[:-9], lambda c: c[:-9] + b"?" + c[-8:]])
+def test_a_damaged_svd_is_made_anew(large, tmp_path, damage):
+    first = remembered_svd(large)
+    (path,) = (tmp_path / "svd").iterdir()
+    content = path.read_bytes()
+    path.write_bytes(damage(content))
+    assert all(map(torch.equal, remembered_svd(large), first))
+    assert path.read_bytes() == content
+
+
+def test_small_and_coincident_svds_are_not_kept(large, tmp_path):
+    remembered_svd(large[:19])
+    assert remembered_svd(torch.eye(40))[0].dtype == torch.float64
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_cache_folder_svds_are_computed(large, monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "file"))
+    assert torch.equal(remembered_svd(large)[1], canonical_svd(large)[1])

@@ -376,7 +376,7 @@ def fake_gpu(monkeypatch):
     """A GPU of which there are only shapes: what meets must be on one device, nothing is computed."""
     monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda device: torch.float32)
     # Whether values coincide cannot be seen where there are none.
-    monkeypatch.setattr("napari_salt.core.salt._first_coincident", lambda values: None)
+    monkeypatch.setattr("napari_salt.core.salt.first_coincident", lambda values: None)
     with FakeTensorMode():
         yield torch.device("cuda")
 

@@ -16,43 +16,18 @@ from torch.nn.utils import parametrize
 
 from napari_salt.core.config import Rank, SaltConfig
 from napari_salt.core.errors import InputError
+from napari_salt.core.svd import first_coincident, remembered_svd
 
 __all__ = [
     "SaltParametrization",
     "adapted_layers",
     "attach",
-    "canonical_svd",
     "detach",
     "merge",
     "trainable_parameters",
 ]
 
 Adaptable = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
-
-COINCIDENT = 1e-10
-"""Singular values closer than this share of the largest have no singular vectors of their own."""
-
-
-def canonical_svd(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Thin SVD that does not depend on the LAPACK at hand.
-
-    Computed in float64 on the CPU; the entry of largest magnitude of each left singular vector is
-    made positive, which fixes the signs that the decomposition leaves open.
-
-    Parameters
-    ----------
-    weight
-        Any float tensor of shape (out, ...), flattened to (out, in).
-
-    Returns
-    -------
-    u, s, vh
-        float64, shapes (out, n), (n,) and (n, in), n = min(out, in), `s` descending.
-    """
-    matrix = weight.detach().to(device="cpu", dtype=torch.float64).flatten(1)
-    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
-    signs = torch.sign(u.gather(0, u.abs().argmax(0, keepdim=True)))
-    return u * signs, s, vh * signs.T
 
 
 class SaltParametrization(nn.Module):
@@ -91,9 +66,9 @@ class SaltParametrization(nn.Module):
 
     def __init__(self, weight: Tensor, *, rank: Rank = 0.5, lora_rank: int = 8, energy: float = 0.9) -> None:
         super().__init__()
-        u, s, vh = canonical_svd(weight)
+        u, s, vh = remembered_svd(weight)
         top = _top_count(s, rank, energy)
-        coincident = _first_coincident(s)
+        coincident = first_coincident(s)
         if coincident is None:
             left, right = u[:, top:], vh[top:]
         else:
@@ -141,14 +116,6 @@ def _top_count(s: Tensor, rank: Rank, energy: float) -> int:
         share = torch.cumsum(s**2, 0) / (s**2).sum().clamp_min(torch.finfo(s.dtype).tiny)
         return min(n, int((share < energy).sum()) + 1)
     return round(rank * n) if isinstance(rank, float) else min(int(rank), n)
-
-
-def _first_coincident(s: Tensor) -> int | None:
-    """Index of the first singular value that shares its value with the next, if any does."""
-    close = (s[:-1] - s[1:]) <= COINCIDENT * s[:1]
-    vanishing = s <= COINCIDENT * s[:1]
-    hits = torch.nonzero(torch.cat([close, s.new_zeros(1, dtype=torch.bool)]) | vanishing)
-    return int(hits[0]) if len(hits) else None
 
 
 def adapted_layers(model: nn.Module) -> dict[str, SaltParametrization]:

@@ -1,0 +1,96 @@
+"""The canonical SVD of a weight, and the memory of those that take long."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_salt.core.cache import cache_folder, write_atomically
+from napari_salt.core.checkpoints import weights_digest
+
+__all__ = ["canonical_svd", "first_coincident", "remembered_svd"]
+
+logger = logging.getLogger(__name__)
+
+COINCIDENT = 1e-10
+"""Singular values closer than this share of the largest have no singular vectors of their own."""
+
+WORTH_KEEPING = 2e8
+"""Entries times the shorter side from which an SVD is kept on disk; below, it takes under 0.1 s."""
+
+Svd = tuple[Tensor, Tensor, Tensor]
+
+
+def canonical_svd(weight: Tensor) -> Svd:
+    """Thin SVD that does not depend on the LAPACK at hand.
+
+    Computed in float64 on the CPU; the entry of largest magnitude of each left singular vector is
+    made positive, which fixes the signs that the decomposition leaves open.
+
+    Parameters
+    ----------
+    weight
+        Any float tensor of shape (out, ...), flattened to (out, in).
+
+    Returns
+    -------
+    u, s, vh
+        float64, shapes (out, n), (n,) and (n, in), n = min(out, in), `s` descending.
+    """
+    matrix = weight.detach().to(device="cpu", dtype=torch.float64).flatten(1)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    signs = torch.sign(u.gather(0, u.abs().argmax(0, keepdim=True)))
+    return u * signs, s, vh * signs.T
+
+
+def first_coincident(s: Tensor) -> int | None:
+    """Index of the first singular value that shares its value with the next, if any does."""
+    close = (s[:-1] - s[1:]) <= COINCIDENT * s[:1]
+    vanishing = s <= COINCIDENT * s[:1]
+    hits = torch.nonzero(torch.cat([close, s.new_zeros(1, dtype=torch.bool)]) | vanishing)
+    return int(hits[0]) if len(hits) else None
+
+
+def remembered_svd(weight: Tensor) -> Svd:
+    """`canonical_svd`, read from the cache folder where a large weight was decomposed before.
+
+    Files are named by the hash of the weight. Vectors are kept as float32, in which they are used,
+    so that the first and later calls give the same bits. A file that is damaged is made anew; where
+    none can be written, nothing is kept. Weights with coincident singular values are not kept: what
+    stands in for their vectors is computed in float64.
+    """
+    if weight.numel() * min(len(weight), weight[0].numel()) < WORTH_KEEPING:
+        return canonical_svd(weight)
+    path = cache_folder() / "svd" / f"{weights_digest({'weight': weight.flatten(1)})}.safetensors"
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    u, s, vh = canonical_svd(weight)
+    if first_coincident(s) is not None:
+        return u, s, vh
+    u, vh = u.float().contiguous(), vh.float().contiguous()
+    tensors = {"u": u, "s": s, "vh": vh}
+    try:
+        write_atomically(path, save(tensors, {"sha256": weights_digest(tensors)}))
+    except OSError as error:
+        logger.warning("cannot keep a decomposition for the next time: %s", error)
+    return u, s, vh
+
+
+def _read(path: Path) -> Svd | None:
+    """What `remembered_svd` wrote, or None where there is nothing, or something damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            expected = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    if weights_digest(tensors) != expected:
+        logger.warning("%s is damaged; computing it again", path)
+        return None
+    return tensors["u"], tensors["s"], tensors["vh"]
