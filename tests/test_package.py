@@ -30,6 +30,10 @@ def test_configs_and_events_need_no_torch():
     assert "torch" not in loaded
 
 
+def test_bases_are_listed_and_downloaded_without_torch():
+    assert "torch" not in modules_after("import napari_salt.core.registry, napari_salt.core.download")
+
+
 @pytest.mark.parametrize("name", napari_salt.__all__)
 def test_public_names_are_there(name):
     assert name in dir(napari_salt)

@@ -252,6 +252,7 @@ def info(options: argparse.Namespace) -> Result:
         "peft_type": "SALT",
         "base_model": adapter.base_model,
         "base_sha256": adapter.base_sha256,
+        "weights_sha256": adapter.weights_sha256,
         "parameters": adapter.parameter_count,
         "bytes": options.adapter.stat().st_size,
         "config": asdict(adapter.salt),

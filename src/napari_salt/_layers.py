@@ -389,7 +389,7 @@ def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
 
 
 def made_by_us(layer: Layer) -> str:
-    """ "overlay" or "result" for a layer that this plugin made, else ""."""
+    """What this plugin made the layer as, "overlay" or "result", or an empty string."""
     return str(layer.metadata.get(OURS, ""))
 
 

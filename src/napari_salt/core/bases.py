@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from napari_salt.core.checkpoints import kind_of, read_checkpoint, weights_diges
 from napari_salt.core.errors import BaseModelError
 from napari_salt.core.registry import BASES, DEFAULT_BASE, KINDS, BaseSpec, base_spec, split_size
 from napari_salt.core.tinyvit import build_lite_medsam, build_mobile_sam
-from napari_salt.core.vit import build_vit, native_size
+from napari_salt.core.vit import LARGE, build_vit, native_size
 
 __all__ = [
     "BASES",
@@ -26,6 +27,8 @@ __all__ = [
     "split_size",
     "weights_digest",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,13 @@ def load_base(reference: str, device: torch.device | str = "cpu") -> BaseModel:
             "choose another checkpoint"
         ) from error
     module.eval().requires_grad_(False).to(device)
+    if spec.kind == "sam-vit" and spec.input_size > LARGE and torch.device(device).type == "cpu":
+        logger.warning(
+            "%s sees %d pixels at once, which takes half a minute per image on a CPU; "
+            "@256 after its name is about 30 times as fast",
+            spec.name,
+            spec.input_size,
+        )
     weights = weights_digest(state)
     if name not in BASES:
         marks = {**digests, "weights": weights}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["build_decoder", "build_vit", "native_size"]
+__all__ = ["LARGE", "build_decoder", "build_vit", "native_size"]
 
 DECODER_HEADS = 8
 """Of every published SAM; the weights do not tell."""
