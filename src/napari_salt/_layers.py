@@ -28,6 +28,7 @@ __all__ = [
     "Output",
     "Overlay",
     "accept_mask",
+    "camera_of",
     "class_color",
     "colormap_of",
     "made_by_us",
@@ -345,6 +346,11 @@ class Output:
             layer.data[place] = values
             if layer.visible:
                 layer.refresh()
+
+
+def camera_of(viewer: Any) -> Any:
+    """The viewer's camera, which moved to its scene in napari 0.9."""
+    return viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
 
 def new_labels(viewer: Any, source: ImageSource) -> Labels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_salt._layers import Overlay
+from napari_salt._layers import Overlay, camera_of
 from napari_salt._messages import Failed, Look, Looked
 
 if TYPE_CHECKING:
@@ -105,5 +105,5 @@ class Previewing:
         session = self._session
         assert session.source is not None  # noqa: S101 (refresh has looked)
         point = list(session.viewer.dims.point)
-        point[-2:] = session.viewer.camera.center[-2:]
+        point[-2:] = camera_of(session.viewer).center[-2:]
         return session.source.pixel_at(point)

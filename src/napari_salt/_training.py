@@ -161,7 +161,7 @@ class Training:
         history.fraction, history.seconds, history.phase = event.fraction, event.seconds, event.phase
         if event.message:
             history.message = event.message
-        if event.phase in ("learn", "final"):
+        if event.step > (history.steps[-1] if history.steps else 0):
             history.steps.append(event.step)
             history.losses.append(event.loss)
         if event.held_out_dice:

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QFrame, QMessageBox, QScrollArea, QVBox
 
 from napari_salt._autosave import Autosave
 from napari_salt._keys import KEYS
+from napari_salt._layers import camera_of
 from napari_salt._session import Session
 from napari_salt._workers import ENGINE
 from napari_salt.widgets.annotate import AnnotatePanel
@@ -97,7 +98,7 @@ class SaltWidget(QScrollArea):
             viewer.layers.events.renamed,
         ):
             self._connect(event, self._follow_layers)
-        for event in (viewer.dims.events.current_step, viewer.dims.events.ndisplay, viewer.camera.events):
+        for event in (viewer.dims.events.current_step, viewer.dims.events.ndisplay, camera_of(viewer).events):
             self._connect(event, self._on_view_moved)
         self._connect(viewer.events.theme, self._follow_theme)
         viewer.mouse_drag_callbacks.append(self._on_mouse)

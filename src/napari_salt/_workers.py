@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import queue
 import subprocess
@@ -112,8 +113,9 @@ class EngineProcess:
         """End the engine's process, whatever it is doing, and the worker that waits for it."""
         worker, self._worker = self._worker, None
         if worker is not None:
-            worker.yielded.disconnect(self._on_job_message)
-            worker.quit()
+            with contextlib.suppress(RuntimeError):  # Qt has deleted it already, as napari quits
+                worker.yielded.disconnect(self._on_job_message)
+                worker.quit()
         process, self._process = self._process, None
         if process is not None:
             process.kill()
@@ -121,9 +123,14 @@ class EngineProcess:
         self._stacks.clear()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        flags = getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0)
+        # Threads that wait must not spin: on few cores they would take them from the GUI and from each other.
+        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
         process = subprocess.Popen(  # noqa: S603 (our own program)
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, creationflags=flags
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
         )
         self._process = process
         threading.Thread(target=self._read, args=(process,), name="napari-salt", daemon=True).start()

@@ -67,7 +67,10 @@ def _open_napari(arguments: Sequence[str]) -> int:
                 f"{argument!r} is neither a command ({', '.join(VERBS)}) nor an existing path; "
                 "see napari-salt --help"
             )
-    raise InputError("opening napari is not supported yet; use one of the commands in --help")
+    from napari_salt._launcher import launch
+
+    launch([Path(argument) for argument in arguments])
+    return 0
 
 
 def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]:

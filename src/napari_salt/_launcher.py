@@ -1,0 +1,41 @@
+"""``napari-salt [PATH ...]``: napari with the dock widget and the given files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import napari
+
+from napari_salt._actions import open_widget
+from napari_salt.core.errors import InputError
+from napari_salt.io import read_stack
+
+__all__ = ["launch", "open_files"]
+
+STACKS = (".tif", ".tiff", ".zarr", ".nii", ".nii.gz")
+
+
+def launch(paths: Sequence[Path]) -> None:
+    """Open napari and stay until its window is closed."""
+    viewer = napari.Viewer()
+    open_widget(viewer)
+    open_files(viewer, paths)
+    napari.run()
+
+
+def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
+    """Add the files to the viewer: stacks with their voxel size, anything else as napari opens it."""
+    for path in paths:
+        if not path.name.lower().endswith(STACKS):
+            viewer.open(path)
+            continue
+        try:
+            stack = read_stack(path)
+        except InputError:
+            viewer.open(path)  # napari or another plugin may know better
+            continue
+        data = stack.data[0] if stack.was_2d else stack.data
+        spacing = stack.spacing[-(data.ndim - stack.rgb) :] if stack.spacing else None
+        units = [stack.unit] * (data.ndim - stack.rgb) if stack.unit and spacing else None
+        viewer.add_image(data, name=path.stem, rgb=stack.rgb, scale=spacing, units=units)

@@ -1,0 +1,510 @@
+"""The dock widget in a real viewer, with the engine in its own process, on a tiny base."""
+
+import gc
+import json
+import weakref
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pytestqt")
+
+import tiny
+from gui import Desk, alive, bytes_of
+from napari_salt import cli
+from napari_salt.core.card import AdapterCard
+from napari_salt.io import read_labels
+
+pytestmark = pytest.mark.gui
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    return tiny.checkpoint(tmp_path_factory.mktemp("base") / "tiny.pth")
+
+
+@pytest.fixture
+def desk(make_napari_viewer, tmp_path, base, monkeypatch):
+    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
+    made = Desk(make_napari_viewer(show=False), tmp_path, base)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def painted(desk):
+    """The desk with an image and paint on two slices."""
+    image, truth = tiny.discs(6)
+    desk.image, desk.paint = desk.open(image, tiny.painted(truth, 1, 4))
+    return desk
+
+
+def test_the_widget_takes_what_is_open(painted):
+    session = painted.session
+    assert session.source.layer is painted.image
+    assert session.labels is painted.paint
+    assert session.paint.slices == (1, 4)
+    assert painted.widget.annotate.table.item(0, 1).text() == "1"
+    assert [painted.widget.annotate.slices.item(i).text() for i in range(2)] == ["1", "4"]
+
+
+def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, tmp_path, base):
+    before = bytes_of(painted.paint)
+    painted.train()
+    history = painted.session.training.history
+    assert history.steps[-1] == 6
+    assert history.scores[1]
+    assert history.forest[1] >= 0
+    plot = painted.widget.train.plot
+    assert [len(curve.xData) for curve in plot.listDataItems()] == [len(history.steps), len(history.scored_steps)]
+    assert painted.session.adapter.path is None
+    painted.widget.segment.stack.click()
+    painted.finish()
+    first = painted.viewer.layers["discs class 1"]
+    assert painted.session.save_adapter(tmp_path / "discs.salt.safetensors", name="discs")
+    assert AdapterCard.read(tmp_path / "discs.salt.safetensors").name == "discs"
+
+    second = Desk(make_napari_viewer(show=False), tmp_path / "second", base)
+    image, _ = second.open(painted.image.data)
+    assert second.widget.load(tmp_path / "discs.salt.safetensors")
+    second.widget.segment.stack.click()
+    second.finish()
+    np.testing.assert_array_equal(second.viewer.layers["discs discs"].data, first.data)
+    second.close()
+
+    command_line(tmp_path, image.data, base)
+    written = np.asarray(read_labels(tmp_path / "out.tif").data)
+    np.testing.assert_array_equal(written, first.data)
+    assert first.data.any()
+    assert bytes_of(painted.paint) == before
+
+
+def command_line(folder, image, base):
+    """Segment `image` by the command line, as a colleague would."""
+    import tifffile
+
+    tifffile.imwrite(folder / "image.tif", image, photometric="minisblack")
+    arguments = [folder / "image.tif", "--adapter", folder / "discs.salt.safetensors"]
+    options = ["--out", folder / "out.tif", "--device", "cpu", "--base", base]
+    assert cli.main(["segment", *map(str, [*arguments, *options])]) == 0
+
+
+def test_stop_ends_training_within_a_step_and_leaves_a_usable_adapter(painted):
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: len(painted.session.training.history.steps) >= 2)
+    painted.widget.train.stop.click()
+    steps = painted.session.training.history.steps[-1]
+    painted.finish()
+    # Steps of the tiny base take milliseconds: some are on their way when Stop is pressed.
+    assert painted.session.training.history.steps[-1] < steps + 100
+    assert painted.session.adapter is not None
+    painted.widget.segment.slice.click()
+    painted.finish()
+    assert "discs class 1" in painted.viewer.layers
+
+
+def test_training_can_be_cancelled_in_the_activity_dock(painted):
+    from napari.utils import progress
+
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: len(painted.session.training.history.steps) >= 2)
+    bars = [bar for bar in progress._all_instances if "SALT" in (bar.desc or "")]
+    assert len(bars) == 1
+    bars[0].cancel()
+    painted.finish()
+    assert painted.session.adapter is not None
+    assert not [bar for bar in progress._all_instances if "SALT" in (bar.desc or "")]
+
+
+def test_the_preview_follows_the_slice_while_training(painted):
+    painted.session.options.steps = 100_000
+    painted.viewer.dims.set_current_step(0, 2)
+    painted.widget.train.train.click()
+    painted.wait(lambda: "SALT preview" in painted.viewer.layers)
+    assert painted.session.previewing._shown == 2
+    painted.viewer.dims.set_current_step(0, 5)
+    painted.wait(lambda: painted.session.previewing._shown == 5)
+    preview = painted.viewer.layers["SALT preview"]
+    assert preview.data.shape == (64, 64)
+    assert preview is not painted.session.labels
+    assert painted.viewer.layers.selection.active is not preview
+    painted.widget.train.preview.setChecked(False)
+    assert "SALT preview" not in painted.viewer.layers
+    painted.session.stop()
+    painted.finish()
+
+
+def test_closing_the_session_while_training_ends_the_engine(painted):
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: painted.session.training.history.steps)
+    process = painted.session.engine._process
+    assert alive(process)
+    painted.close()
+    assert not alive(process)
+
+
+def test_closing_the_viewer_while_training_ends_the_engine(painted):
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: painted.session.training.history.steps)
+    process = painted.session.engine._process
+    painted.viewer.close()
+    painted.wait(lambda: not alive(process))
+
+
+def test_layers_may_be_removed_while_training(painted):
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: painted.session.training.history.steps)
+    painted.viewer.layers.clear()
+    assert painted.session.source is None
+    painted.session.stop()
+    painted.finish()
+    assert painted.session.adapter is not None
+    assert not painted.problems
+
+
+def test_removing_the_output_stops_segmenting(painted):
+    painted.train()
+    painted.widget.segment.stack.click()
+    painted.wait(lambda: "discs class 1" in painted.viewer.layers)
+    painted.viewer.layers.remove("discs class 1")
+    painted.finish()
+    assert "discs class 1" not in painted.viewer.layers
+    assert painted.session.segmenting.left == ()
+
+
+def test_a_stopped_segmentation_goes_on_where_it_was(painted):
+    painted.train()
+    painted.widget.segment.range.setText("0-3, 5")
+    painted.widget.segment.run_range.click()
+    painted.wait(lambda: painted.session.segmenting.progress[0] >= 1)
+    painted.session.stop()
+    painted.finish()
+    left = painted.session.segmenting.left
+    if left:  # the tiny base may have been faster than the stop
+        assert painted.widget.segment.resume.isVisibleTo(painted.widget)
+        painted.widget.segment.resume.click()
+        painted.finish()
+    assert painted.session.segmenting.left == ()
+    assert painted.session.segmenting.progress == (5, 5)
+    assert [layer.name for layer in painted.viewer.layers].count("discs class 1") == 1
+
+
+def test_two_viewers_have_two_sessions(painted, make_napari_viewer, tmp_path, base):
+    other = Desk(make_napari_viewer(show=False), tmp_path / "other", base)
+    image, truth = tiny.discs(4, seed=1)
+    other.open(image, tiny.painted(truth, 0, 2))
+    painted.session.options.steps = other.session.options.steps = 3
+    painted.widget.train.train.click()
+    other.widget.train.train.click()
+    assert painted.session.job == other.session.job == "train"
+    painted.finish()
+    other.finish()
+    assert painted.session.adapter.digest != other.session.adapter.digest
+    assert painted.session.adapter.card.training["data_shape"] == [6, 64, 64]
+    assert other.session.adapter.card.training["data_shape"] == [4, 64, 64]
+    other.close()
+
+
+def test_buttons_that_cannot_work_say_why(desk):
+    train, segment = desk.widget.train, desk.widget.segment
+    assert not train.train.isEnabled()
+    assert "choose an image layer" in train.train.toolTip()
+    image, truth = tiny.discs(6)
+    desk.open(image)
+    assert "labels layer" in train.train.toolTip()
+    desk.widget.annotate.new.click()
+    assert "paint a class" in train.reason.text()
+    assert not segment.stack.isEnabled()
+    assert "train or load an adapter" in segment.stack.toolTip()
+    labels = desk.session.labels
+    labels.data_setitem(tuple(np.nonzero(tiny.painted(truth, 1))), 1)
+    assert train.train.isEnabled()
+    labels.undo()
+    desk.session.recount_current()
+    desk.session.count_paint()
+    assert not train.train.isEnabled()
+
+
+def test_new_labels_lie_on_the_image(desk):
+    image, _ = tiny.discs(6)
+    layer, _ = desk.open(image, scale=(3, 0.5, 0.5), translate=(1, 2, 3), units=("um", "um", "um"))
+    desk.widget.annotate.new.click()
+    labels = desk.session.labels
+    assert labels.data.shape == image.shape
+    np.testing.assert_allclose(labels.scale, layer.scale)
+    np.testing.assert_allclose(labels.translate, layer.translate)
+    assert labels.units == layer.units
+    assert desk.viewer.layers.selection.active is labels
+
+
+def test_labels_of_another_shape_are_named_with_the_remedy(desk):
+    image, _ = tiny.discs(6)
+    desk.open(image)
+    wrong = desk.viewer.add_labels(np.zeros((6, 32, 64), np.uint8), name="small")
+    desk.session.set_labels(wrong)
+    text = desk.widget.annotate.problem.text()
+    assert "(6, 32, 64)" in text
+    assert "(6, 64, 64)" in text
+    assert not desk.widget.train.train.isEnabled()
+
+
+def test_strokes_are_asked_about_once(desk):
+    image, _ = tiny.discs(6)
+    strokes = np.zeros(image.shape, np.uint8)
+    strokes[1, 10:12, 5:60] = 1
+    strokes[4, 20:22, 5:60] = 1
+    desk.open(image, strokes)
+    desk.answers = ["Background"]
+    desk.train(3)
+    desk.wait(lambda: desk.session.adapter is not None)
+    desk.finish()
+    assert len(desk.asked) == 1
+    desk.train(3)
+    assert len(desk.asked) == 1
+
+
+def test_unsaved_adapters_are_asked_about_before_they_go(painted):
+    painted.train(3)
+    painted.answers = ["Keep", None, "Discard"]
+    kept = painted.session.adapter
+    painted.widget.model.reset.click()
+    assert painted.session.adapter is kept
+    painted.session.options.go_on = False
+    painted.widget.train.train.click()
+    assert painted.session.job == ""
+    painted.widget.model.reset.click()
+    assert painted.session.adapter is None
+
+
+def test_the_autosaved_adapter_and_paint_come_back(painted):
+    painted.train(3)
+    content, paint = painted.session.adapter.content, painted.paint.data.copy()
+    painted.session.set_adapter(None)
+    painted.viewer.layers.remove(painted.paint)
+    entries = {saved.kind: saved for saved in painted.session.autosave.entries()}
+    painted.session.restore(entries["adapter"])
+    assert painted.session.adapter.content == content
+    assert painted.session.adapter.path is None
+    painted.session.restore(entries["paint"])
+    np.testing.assert_array_equal(painted.session.labels.data, paint)
+    assert painted.session.paint.slices == (1, 4)
+
+
+def test_a_crash_of_the_engine_is_told_and_loses_nothing(painted):
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: painted.session.adapter is not None)
+    painted.session.engine._process.kill()
+    painted.finish()
+    assert "stopped unexpectedly" in painted.problems[-1][1]
+    assert painted.session.adapter is not None
+    painted.widget.segment.slice.click()
+    painted.finish()
+    assert "discs class 1" in painted.viewer.layers
+
+
+def test_a_prompt_is_painted_only_when_accepted_and_can_be_undone(painted):
+    before = bytes_of(painted.paint)
+    painted.viewer.dims.set_current_step(0, 2)
+    painted.paint.selected_label = 3
+    painted.widget.annotate.prompt.click()
+    assert painted.session.prompting.active
+    painted.session.prompting.set_box(5, 5, 50, 50)
+    painted.wait(lambda: painted.session.prompting.has_mask)
+    assert "SALT prompt" in painted.viewer.layers
+    assert bytes_of(painted.paint) == before
+    mask = painted.viewer.layers["SALT prompt"].data > 0
+    painted.widget.annotate.accept.click()
+    np.testing.assert_array_equal(painted.paint.data[2] == 3, mask)
+    assert painted.session.paint.values == ((1, 3) if mask.any() else (1,))
+    painted.paint.undo()
+    assert bytes_of(painted.paint) == before
+
+
+def test_a_click_and_a_drag_on_the_canvas_are_prompts(painted):
+    painted.widget.annotate.prompt.click()
+    sent = []
+    painted.session.prompting._send = sent.append
+    mouse(painted, (20, 30), (20, 30))
+    assert sent[-1].points == ((20.0, 30.0),)
+    assert sent[-1].positive == (True,)
+    mouse(painted, (20, 30), (20, 30), modifiers=("Alt",))
+    assert sent[-1].positive == (True, False)
+    painted.session.prompting.clear()
+    mouse(painted, (40, 35), (10, 5))
+    assert sent[-1].box == (10.0, 5.0, 40.0, 35.0)
+    assert sent[-1].points == ()
+
+
+def mouse(desk, start, end, modifiers=()):
+    """Press at `start`, move to `end` (y, x on the current slice), release."""
+    from types import SimpleNamespace
+
+    z = desk.viewer.dims.point[0]
+    event = SimpleNamespace(type="mouse_press", position=(z, *start), modifiers=modifiers, handled=False)
+    drag = desk.widget._on_mouse(desk.viewer, event)
+    next(drag)
+    event.type, event.position = "mouse_move", (z, *end)
+    next(drag, None)
+    event.type = "mouse_release"
+    next(drag, None)
+
+
+def test_results_larger_than_the_limit_go_to_disk(painted, tmp_path):
+    import zarr
+
+    painted.train(3)
+    painted.session.options.memory_limit = 1000
+    painted.widget.segment.stack.click()
+    assert painted.session.job == ""
+    assert "choose a folder" in painted.problems[-1][1]
+    painted.session.options.folder = tmp_path
+    painted.widget.segment.stack.click()
+    painted.finish()
+    layer = painted.viewer.layers["discs class 1"]
+    assert isinstance(layer.data, zarr.Array)
+    written = zarr.open_group(tmp_path / "discs class 1.zarr", mode="r")
+    np.testing.assert_array_equal(written["0"][:], np.asarray(layer.data))
+    assert written.attrs["ome"]["multiscales"][0]["axes"][0]["name"] == "z"
+    painted.session.options.memory_limit = 10**9
+    painted.widget.segment.stack.click()
+    painted.finish()
+    np.testing.assert_array_equal(painted.viewer.layers[-1].data, written["0"][:])
+
+
+def test_probability_layers(painted):
+    painted.train(3)
+    painted.widget.segment.probabilities.setChecked(True)
+    painted.widget.segment.stack.click()
+    painted.finish()
+    found = painted.viewer.layers["discs class 1 P(class 1)"]
+    labels = painted.viewer.layers["discs class 1"]
+    assert found.data.dtype == np.float16
+    np.testing.assert_array_equal(found.data > 0.5, labels.data == 1)
+
+
+def test_the_slice_to_paint_next_is_one_click_away(painted):
+    painted.train(3)
+    painted.widget.next.search.click()
+    painted.finish()
+    ranked = [index for index, _ in painted.session.suggesting.ranked]
+    assert ranked
+    assert not {1, 4} & set(ranked)
+    painted.widget.next.go.click()
+    assert painted.session.current_slice == ranked[0]
+
+
+def test_without_the_adapter_the_base_is_shown(painted):
+    painted.train(30)
+    painted.widget.segment.stack.click()
+    painted.finish()
+    painted.widget.model.compare.setChecked(False)
+    painted.widget.segment.stack.click()
+    painted.finish()
+    layers = {layer.name: layer for layer in painted.viewer.layers}
+    assert "discs class 1 (base alone)" in layers
+    assert (layers["discs class 1 (base alone)"].data != layers["discs class 1"].data).any()
+
+
+def test_a_damaged_adapter_is_refused_and_the_old_one_stays(painted, tmp_path):
+    painted.train(3)
+    assert painted.session.save_adapter(tmp_path / "good.salt.safetensors")
+    kept = painted.session.adapter
+    (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
+    assert not painted.widget.load(tmp_path / "bad.safetensors")
+    assert painted.session.adapter is kept
+    assert painted.problems[-1][0] == "adapter"
+
+
+def test_names_and_colours_are_the_users(painted):
+    item = painted.widget.annotate.table.item(0, 2)
+    item.setText("nucleus")
+    painted.train(3)
+    info = painted.session.adapter.card.classes[0]
+    assert info.name == "nucleus"
+    color = painted.paint.get_color(1)
+    assert info.color == "#" + "".join(f"{round(255 * c):02x}" for c in color[:3])
+
+
+def test_keys_collide_with_none_of_naparis():
+    from app_model.types import KeyBinding
+    from napari.utils.shortcuts import default_shortcuts
+
+    from napari_salt._keys import KEYS
+
+    taken = {
+        KeyBinding.from_int(int(k)) if not isinstance(k, KeyBinding) else k
+        for ks in default_shortcuts.values()
+        for k in ks
+    }
+    ours = {KeyBinding.from_str(key.replace("-", "+")) for key in KEYS}
+    assert not ours & taken
+
+
+def test_commands_and_menus_are_registered(make_napari_viewer):
+    from napari._app_model import get_app_model
+
+    make_napari_viewer()
+    app = get_app_model()
+    ids = {command for command, _ in app.commands}
+    for name in (
+        "train",
+        "stop",
+        "segment_slice",
+        "segment_stack",
+        "load_adapter",
+        "save_adapter",
+        "next_slice",
+    ):
+        assert f"napari-salt.{name}" in ids
+    segment = [getattr(item.command, "id", "") for item in app.menus.get_menu("napari/layers/segment")]
+    assert any("napari-salt" in command for command in segment)
+
+
+def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
+    desk = Desk(make_napari_viewer(), tmp_path, base)
+    image, truth = tiny.discs(6)
+    desk.open(image, tiny.painted(truth, 1, 4))
+    desk.train(3)
+    session = weakref.ref(desk.session)
+    desk.close()
+    desk.viewer.window.remove_dock_widget(desk.widget)
+    desk.widget.deleteLater()
+    del desk.widget, desk.session
+    viewer = desk.viewer
+    del desk
+    from qtpy.QtWidgets import QApplication
+
+    for _ in range(10):
+        QApplication.processEvents()
+        gc.collect()
+    assert session() is None
+    assert viewer.layers
+
+
+def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_path, recwarn):
+    from safetensors.numpy import save_file
+
+    from napari_salt._reader import get_reader
+
+    painted.train(3)
+    painted.session.save_adapter(tmp_path / "a.salt.safetensors")
+    assert get_reader(str(tmp_path / "a.salt.safetensors")) is not None
+    save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.warns(UserWarning, match="no napari-salt adapter"):
+        assert get_reader(str(tmp_path / "other.safetensors")) is None
+    assert get_reader(str(tmp_path / "image.tif")) is None
+
+
+def test_json_of_labels_written_by_the_cli_is_the_same(painted):
+    """The card that the widget shows is what the file tells."""
+    painted.train(3)
+    card = painted.session.adapter.card
+    text = painted.widget.model.card.text()
+    assert card.base_model in text
+    assert json.loads(card.metadata()["training"])["painted_slices"] == [1, 4]
