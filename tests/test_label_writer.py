@@ -20,7 +20,7 @@ def geometry(folder: Path):
 @pytest.mark.parametrize("bigtiff", [False, True])
 def test_labels_come_back_with_their_geometry(tmp_path, monkeypatch, dtype, bigtiff):
     if bigtiff:
-        monkeypatch.setattr("napari_salt.io._CLASSIC_TIFF_BYTES", 0)
+        monkeypatch.setattr("napari_salt._tiff._CLASSIC_BYTES", 0)
     labels = noise(dtype=dtype)
     write_labels(tmp_path / "out.tif", labels, geometry(tmp_path))
     back = read_labels(tmp_path / "out.tif")
@@ -63,6 +63,17 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path, error):
         raise error
     assert (tmp_path / "out.tif").read_text() == "old"
     assert names(tmp_path) == ["out.tif", "stack.tif"]
+
+
+@pytest.mark.parametrize("name", ["out.tif", "out.zarr", "out.nii.gz"])
+def test_what_a_killed_run_left_is_cleared_away(tmp_path, name):
+    like = geometry(tmp_path)
+    for left in (f".part.{name}", f".old.{name}"):
+        (tmp_path / left / "0").mkdir(parents=True)
+        (tmp_path / left / "zarr.json").write_text("{")
+    write_labels(tmp_path / name, noise(dtype="uint8"), like)
+    np.testing.assert_array_equal(read_labels(tmp_path / name).data.compute(), noise(dtype="uint8"))
+    assert names(tmp_path) == [name, "stack.tif"]
 
 
 def test_a_stack_with_gaps_is_not_written(tmp_path):

@@ -3,39 +3,54 @@
 from pathlib import Path
 
 import dask.array as da
-import numpy as np
-from tifffile import TiffPageSeries
 
 from napari_salt.core.errors import InputError
 
-__all__ = ["axes_of_file", "check_axes", "given_axes", "normalised"]
+__all__ = ["axes_of_file", "check_axes", "flattened", "given_axes", "unnamed_axes"]
 
 
-def axes_of_file(series: TiffPageSeries, path: Path) -> str:
+def unnamed_axes(n_axes: int) -> str:
+    """Give the axes of an array without names: planes, of what nobody says."""
+    return ("Q" * n_axes + "YX")[-n_axes:] if n_axes > 1 else "Q"
+
+
+def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
     """Give the file's axis letters, of T, Z, C, Y, X, S, if they can mean one thing only."""
-    grey = series.axes.removesuffix("S")
+    grey = axes.removesuffix("S")
     if len(grey) == 3 and grey[0] in "QI":  # pages without a meaning: a stack
         grey = "Z" + grey[1:]
     if not (grey.endswith("YX") and set(grey) <= set("TZCYX") and len(set(grey)) == len(grey)):
         raise InputError(
-            f"{path} has axes {series.axes} of {_sizes(series)}, which can mean several things: "
+            f"{path} has axes {axes} of {_sizes(shape)}, which can mean several things: "
             "say what they are with --axes, for example ZYX, ZCYX or ZYXS"
         )
-    return grey + ("S" if series.axes.endswith("S") else "")
+    return grey + ("S" if axes.endswith("S") else "")
 
 
-def given_axes(axes: str, series: TiffPageSeries, path: Path) -> str:
-    """Give the user's axis letters, if they are understood and as many as the file has axes."""
-    letters = axes.upper()
+def given_axes(
+    given: str, axes: str, shape: tuple[int, ...], path: Path, *, n_unsqueezed: int | None = None
+) -> str:
+    """Give the user's axis letters, if they are understood and as many as the file has axes.
+
+    Parameters
+    ----------
+    given
+        By the user.
+    axes, shape
+        The file's own letters and lengths.
+    n_unsqueezed
+        How many axes the file has if those of length 1 count.
+    """
+    letters = given.upper()
     known = set(letters) <= set("ZNYXCTS") and {"Y", "X"} <= set(letters)
     if not known or len(set(letters)) < len(letters) or {"Z", "N"} <= set(letters):
         raise InputError(
-            f"--axes {axes} is not understood: give Y, X and any of Z (or N), C, T, S, each once"
+            f"--axes {given} is not understood: give Y, X and any of Z (or N), C, T, S, each once"
         )
-    if len(letters) not in (len(series.shape), len(series.get_shape(squeeze=False))):
+    if len(letters) not in (len(shape), n_unsqueezed):
         raise InputError(
-            f"--axes {axes} names {len(letters)} axes, but {path} has {len(series.shape)} "
-            f"({series.axes} of {_sizes(series)}): give one letter per axis"
+            f"--axes {given} names {len(letters)} axes, but {path} has {len(shape)} "
+            f"({axes} of {_sizes(shape)}): give one letter per axis"
         )
     return letters
 
@@ -55,21 +70,18 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
     Raises
     ------
     InputError
-        If there are several time points, several channels and none is chosen, a channel that is not
-        there, or colours of neither 3 nor 4 samples.
+        If the image is empty, if there are several channels and none is chosen, a channel that is
+        not there, or colours of neither 3 nor 4 samples.
     """
     axes, channels = "".join(sizes), sizes.get("C", 1)
-    if sizes.get("S", 3) not in (3, 4):
+    if 0 in sizes.values():
+        problem = f"is empty (axes {axes} of {_sizes(tuple(sizes.values()))}): export it again"
+    elif sizes.get("S", 3) not in (3, 4):
         problem = f"has {sizes['S']} samples per pixel, not 3 or 4: name that axis C in --axes"
-    elif sizes.get("T", 1) > 1:
-        problem = (
-            f"is a time series of {sizes['T']} frames (axes {axes}), which is not supported yet: "
-            "save one time point, or name that axis Z in --axes if it is the slices"
-        )
     elif channel is None and channels > 1:
         problem = (
             f"has {channels} channels (axes {axes}): choose one with --channel, from 0, or name "
-            "that axis Z in --axes if it is the slices"
+            "that axis Z in --axes if it is the slices, S if it is red, green and blue"
         )
     elif channel is not None and "C" not in sizes:
         problem = f"has no channel axis (axes {axes}): leave out --channel, or name C in --axes"
@@ -80,26 +92,24 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
     raise InputError(f"{path} {problem}")
 
 
-def normalised(data: da.Array, letters: str, channel: int) -> tuple[da.Array, bool]:
-    """Give (Z, Y, X) or (Z, Y, X, 3), and whether there was no slice axis.
+def flattened(data: da.Array, letters: str, channel: int) -> da.Array:
+    """Give (Z, Y, X) or (Z, Y, X, 3); time points follow each other along Z.
 
     Parameters
     ----------
     data
         With one axis per letter.
     letters
-        As `check_axes` has passed them; of axis T the only entry is taken.
+        As `check_axes` has passed them.
     channel
         Which entry of axis C, if any, to take.
     """
-    data = data[tuple({"T": 0, "C": channel}.get(letter, slice(None)) for letter in letters)]
-    left = "".join(letter for letter in letters if letter not in "TC").replace("N", "Z")
-    was_2d = "Z" not in left
-    if was_2d:
-        data, left = data[np.newaxis], "Z" + left
-    data = data.transpose([left.index(letter) for letter in "ZYXS" if letter in left])
-    return (data[..., :3] if data.ndim == 4 else data), was_2d
+    data = data[tuple(channel if letter == "C" else slice(None) for letter in letters)]
+    left = letters.replace("C", "").replace("N", "Z")
+    data = data.transpose([left.index(letter) for letter in "TZYXS" if letter in left])
+    data = data.reshape((-1, *data.shape[len(set(left) & set("TZ")) :]))
+    return data[..., :3] if data.ndim == 4 else data
 
 
-def _sizes(series: TiffPageSeries) -> str:
-    return "x".join(map(str, series.shape))
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

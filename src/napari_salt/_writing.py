@@ -1,0 +1,254 @@
+"""Write images plane by plane; a file appears, or takes the place of an old one, when all is written."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from napari_salt._image import Layout, PlaneFile, writing
+from napari_salt._nifti import NiftiPlanes
+from napari_salt._stack import Stack
+from napari_salt._tiff import TiffPlanes
+from napari_salt._zarr import ZarrPlanes, is_zarr
+from napari_salt.core.errors import InputError
+
+__all__ = ["ImageWriter", "LabelWriter", "check_target", "layout_of", "on_disk", "write_labels"]
+
+_LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
+_FORMATS: dict[str, Callable[[Path, Layout], PlaneFile]] = {
+    ".tif": TiffPlanes,
+    ".tiff": TiffPlanes,
+    ".zarr": ZarrPlanes,
+    ".nii": NiftiPlanes,
+    ".nii.gz": NiftiPlanes,
+}
+
+
+class ImageWriter:
+    """Write an image plane by plane; a context manager.
+
+    The planes go to a temporary file or folder beside `path`, which takes the place of `path` at the
+    end, once it is safe on the disk, or is removed if the block ends by an exception.
+
+    Parameters
+    ----------
+    path
+        Where to write; the ending tells the format.
+    layout
+        What is written.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._path = path
+        self._layout = layout
+        self._temporary = path.with_name(f".part.{path.name}")  # the same again, if a kill leaves it behind
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        with writing(self._path):
+            _remove(self._temporary)
+            self._file = _format_of(self._path)(self._temporary, self._layout)
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            with writing(self._path):
+                self._file.close()
+                if error_type is None:
+                    self._commit()
+        finally:
+            _remove(self._temporary)
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Write the next plane, (Y, X) of the layout's type; the last axis but two runs fastest."""
+        with writing(self._path):
+            self._file.write(plane)
+        self._written += 1
+
+    def _commit(self) -> None:
+        if self._written < self._layout.n_planes:
+            raise ValueError(f"only {self._written} of {self._layout.n_planes} slices were written")
+        on_disk(self._temporary)
+        old = self._path.with_name(f".old.{self._path.name}")
+        _remove(old)
+        if self._path.is_dir():  # a folder cannot take the place of another in one step
+            self._path.replace(old)
+        self._temporary.replace(self._path)
+        _remove(old)
+
+
+class LabelWriter:
+    """Write a label stack slice by slice into a file, which appears when all is written.
+
+    A context manager, as `ImageWriter` is. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one
+    chunk per slice, both with the spacing and unit of the image; a NIfTI that belongs to a NIfTI image
+    keeps its affines and units exactly.
+
+    Parameters
+    ----------
+    path
+        Where to write: .tif, .tiff, .zarr, .nii or .nii.gz, in a folder that exists.
+    like
+        The image that the labels belong to: gives (Y, X), time points, spacing and unit.
+    n_slices
+        How many slices will be written.
+    dtype
+        uint8, uint16, uint32 or int32.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; the constructor and ``with`` find that out before any work.
+    """
+
+    def __init__(self, path: str | Path, like: Stack, n_slices: int, dtype: npt.DTypeLike) -> None:
+        path = Path(path)
+        check_target(path, like.source)
+        self._shape = (n_slices, *like.data.shape[1:3])
+        self._dtype = np.dtype(dtype)
+        if n_slices < 1 or self._dtype.name not in _LABEL_TYPES:
+            raise ValueError(f"cannot write {n_slices} slices of {self._dtype}: {_LABEL_TYPES}")
+        self._image = ImageWriter(path, layout_of(path, like, self._dtype, n_slices=n_slices))
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        self._image.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._image.__exit__(error_type, error, traceback)
+
+    def write(self, index: int, labels: npt.NDArray[Any]) -> None:
+        """Write the labels, (Y, X), of the next slice; `index` runs from 0 without gaps.
+
+        Raises
+        ------
+        InputError
+            If the disk refuses.
+        ValueError
+            If the slice is not the next one, or does not fit the stack's shape or type.
+        """
+        if index != self._written or index >= self._shape[0]:
+            raise ValueError(f"slice {index} of {self._shape[0]} comes after {self._written}")
+        values = labels.astype(self._dtype)
+        if values.shape != self._shape[1:] or not np.array_equal(values, labels):
+            raise ValueError(f"labels {labels.shape} {labels.dtype} do not fit {self._shape[1:]}")
+        self._image.write(values)
+        self._written += 1
+
+    def fill(self, stop: int | None = None) -> None:
+        """Write background into the slices not written yet, up to `stop` (by default all)."""
+        for index in range(self._written, self._shape[0] if stop is None else stop):
+            self.write(index, np.zeros(self._shape[1:], self._dtype))
+
+
+def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: Stack) -> None:
+    """Write labels, (Z, Y, X) of uint8, uint16, uint32 or int32, as `LabelWriter` does.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    with LabelWriter(path, like, len(labels), labels.dtype) as writer:
+        for index in range(len(labels)):
+            writer.write(index, np.asarray(labels[index]))
+
+
+def layout_of(
+    path: Path,
+    like: Stack,
+    dtype: np.dtype[Any],
+    *,
+    channels: tuple[str, ...] = (),
+    n_slices: int | None = None,
+) -> Layout:
+    """Give the layout of an image at `path` that belongs to `like` and has its axes T, Z, Y and X.
+
+    Parameters
+    ----------
+    channels
+        Names of the channels, if there is to be an axis C.
+    n_slices
+        How many slices there will be, if not those of `like`.
+    """
+    count = len(like.data) if n_slices is None else n_slices
+    frames = like.frames if count == len(like.data) else 1
+    sizes = {"T": frames, "C": len(channels), "Z": count // frames}
+    wanted = {"T": frames > 1, "C": bool(channels), "Z": not like.was_2d or count > frames}
+    axes = "".join(axis for axis in "TCZ" if wanted[axis])
+    in_order = like.axes.lstrip("TC") in ("ZYX", "NYX", "YX")
+    return Layout(
+        axes=f"{axes}YX",
+        shape=(*(sizes[axis] for axis in axes), *like.data.shape[1:3]),
+        dtype=dtype,
+        spacing=like.spacing,
+        unit=like.unit,
+        origin=like.origin,
+        channels=channels,
+        name=path.name.partition(".")[0],
+        like=like.source if in_order and like.source.exists() else None,
+    )
+
+
+def check_target(path: Path, source: Path) -> None:
+    """Refuse an output that could not be written, or would overwrite `source`, before any work.
+
+    Raises
+    ------
+    InputError
+    """
+    _format_of(path)
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist: create it first")
+    if path.is_dir() and not (is_zarr(path) and path.suffix.lower() == ".zarr"):
+        raise InputError(f"{path} is a folder: give another name")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} cannot be written to: choose another")
+    if path.exists() and source.resolve().is_relative_to(path.resolve()):
+        raise InputError(f"{path} is the input image: write to another file")
+    if path.is_file() and path.suffix.lower() == ".zarr":
+        raise InputError(f"{path} is a file: give another name")
+
+
+def on_disk(path: Path) -> None:
+    """Wait until a file, or each file of a folder, is where a power cut leaves it."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("r+b") as opened:
+                os.fsync(opened.fileno())
+
+
+def _format_of(path: Path) -> Callable[[Path, Layout], PlaneFile]:
+    for suffix, plane_file in _FORMATS.items():
+        if path.name.lower().endswith(suffix):
+            return plane_file
+    raise InputError(f"{path}: the name tells the format: let it end with .tif, .zarr, .nii or .nii.gz")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

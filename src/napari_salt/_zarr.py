@@ -1,0 +1,150 @@
+"""OME-Zarr images: versions up to 0.5 are read at full resolution, 0.5 is written."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_salt._axes import axes_of_file, given_axes, unnamed_axes
+from napari_salt._image import Layout, Opened, reading
+from napari_salt._units import of_the_voxel, position
+from napari_salt.core.errors import InputError
+
+__all__ = ["ZarrPlanes", "is_zarr", "open_zarr"]
+
+_LETTERS = {"time": "T", "channel": "C"}
+_TYPES = {letter: kind for kind, letter in _LETTERS.items()}
+_UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether `path` is a folder that Zarr, version 2 or 3, has made."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def open_zarr(path: Path, axes: str | None) -> Opened:
+    """Open the full resolution of an OME-Zarr image, or a Zarr array without metadata.
+
+    Raises
+    ------
+    InputError
+        If the folder is damaged, no Zarr, holds no image or several, or its axes cannot be told.
+    """
+    with reading(path, "an OME-Zarr image"):
+        if not is_zarr(path):
+            what = "folder" if path.is_dir() else "file"
+            raise InputError(f"{path} is a {what} but no Zarr: name an image file or a Zarr folder")
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Array):
+            letters = _letters(axes, unnamed_axes(node.ndim), node, path)
+            return Opened(node, letters, None, None)
+        images = _images(node)
+        if len(images) == 1:
+            return _opened(node, images[0], axes, path)
+        inside = [name for name, child in node.groups() if _images(child)]
+    if len(inside) == 1 and not images:
+        return open_zarr(path / inside[0], axes)
+    which = f"such as {path / inside[0]}" if inside else "an array or an image in it"
+    raise InputError(f"{path} holds {len(images) or len(inside)} OME-Zarr images, not one: name {which}")
+
+
+class ZarrPlanes:
+    """An OME-Zarr 0.5 image of one level, written plane by plane; a plane is a chunk."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        group = zarr.create_group(path, attributes={"ome": _metadata(layout)})
+        chunks = (1,) * (len(layout.shape) - 2) + layout.shape[-2:]
+        self._array = group.create_array(
+            "0",
+            shape=layout.shape,
+            chunks=chunks,
+            dtype=layout.dtype,
+            dimension_names=list(layout.axes.lower()),
+        )
+        self._places = np.ndindex(layout.shape[:-2])
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Write the next plane as a chunk."""
+        self._array[next(self._places)] = plane
+
+    def close(self) -> None:
+        """All is written already."""
+
+
+def _images(group: zarr.Group) -> Sequence[Mapping[str, Any]]:
+    """The group's images: one in practice, the standard allows several."""
+    attributes: Any = group.attrs.asdict()
+    images: Sequence[Mapping[str, Any]] = attributes.get("ome", attributes).get("multiscales", ())
+    return images
+
+
+def _opened(group: zarr.Group, image: Mapping[str, Any], axes: str | None, path: Path) -> Opened:
+    dataset = image["datasets"][0]
+    array = group[dataset["path"]]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{path}: {dataset['path']} is no array: export the image again")
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in image.get("axes", "tczyx")]
+    letters = _letters(axes, "".join(map(_letter, entries)), array, path)
+    units = [str(entry.get("unit", "")) for entry in entries]
+    steps = [*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+    scale, origin = _scale_and_origin(steps, array.ndim)
+    spacing, unit = of_the_voxel(letters, scale, units)
+    return Opened(array, letters, spacing, unit, position(letters, origin, units) if any(origin) else None)
+
+
+def _letters(axes: str | None, found: str, array: Any, path: Path) -> str:
+    if len(found) != array.ndim:
+        raise InputError(f"{path} names {len(found)} axes, but has {array.ndim}: export the image again")
+    return given_axes(axes, found, array.shape, path) if axes else axes_of_file(found, array.shape, path)
+
+
+def _letter(entry: Mapping[str, Any]) -> str:
+    name = str(entry["name"]).upper()
+    return _LETTERS.get(entry.get("type", ""), name if len(name) == 1 else "Q")
+
+
+def _scale_and_origin(steps: Sequence[Mapping[str, Any]], n_axes: int) -> tuple[list[float], list[float]]:
+    """Voxel size and position of the first voxel, after all steps in turn."""
+    scale, origin = np.ones(n_axes), np.zeros(n_axes)
+    for step in steps:
+        if step["type"] == "scale":
+            factor = np.asarray(step["scale"], float).reshape(n_axes)
+            scale, origin = scale * factor, origin * factor
+        elif step["type"] == "translation":
+            origin = origin + np.asarray(step["translation"], float).reshape(n_axes)
+    return scale.tolist(), origin.tolist()
+
+
+def _metadata(layout: Layout) -> dict[str, Any]:
+    """What version 0.5 says of an image; https://ngff.openmicroscopy.org/0.5/."""
+    spatial = [axis in "ZYX" for axis in layout.axes]
+    axes: list[dict[str, str]] = []
+    for axis, in_space in zip(layout.axes, spatial, strict=True):
+        axes.append({"name": axis.lower(), "type": "space" if in_space else _TYPES[axis]})
+        if in_space and layout.unit:
+            axes[-1]["unit"] = _UNITS[layout.unit]
+    lengths = dict(zip("ZYX", layout.spacing or (1.0,) * 3, strict=True))
+    steps: list[dict[str, Any]] = [{"type": "scale", "scale": [lengths.get(a, 1.0) for a in layout.axes]}]
+    if layout.origin is not None:
+        places = dict(zip("ZYX", layout.origin, strict=True))
+        steps.append({"type": "translation", "translation": [places.get(a, 0.0) for a in layout.axes]})
+    dataset = {"path": "0", "coordinateTransformations": steps}
+    metadata: dict[str, Any] = {
+        "version": "0.5",
+        "multiscales": [{"name": layout.name, "axes": axes, "datasets": [dataset]}],
+    }
+    if layout.channels:
+        metadata["omero"] = {"channels": [_channel(name, layout.dtype) for name in layout.channels]}
+    else:
+        metadata["image-label"] = {}
+    return metadata
+
+
+def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """How viewers show a map of probabilities."""
+    most = 1 if dtype.kind == "f" else np.iinfo(dtype).max
+    window = {"start": 0, "end": most, "min": 0, "max": most}
+    return {"label": name, "color": "FFFFFF", "active": True, "window": window}
