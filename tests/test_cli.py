@@ -18,7 +18,7 @@ from napari_salt.cli import main
 from napari_salt.core.adapter import Adapter
 from napari_salt.core.config import SegmentConfig, TrainConfig
 from napari_salt.core.inference import segment
-from napari_salt.io import read_labels
+from napari_salt.io import read_labels, read_stack, write_labels
 from stacks import names, save
 
 IMAGE, TRUTH = tiny.discs()
@@ -95,6 +95,38 @@ def test_segment_writes_labels_and_tells(adapter, capsys):
     assert set(np.unique(found)) <= {0, 7}
     assert not found[[0, 3, 4]].any()
     assert names(Path()) == ["a.safetensors", "image.tif", "labels.tif", "out.tif"]
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "out"), [("i.nii.gz", "l.zarr", "o.nii"), ("i.zarr", "l.nii", "o.zarr")]
+)
+def test_other_formats(image, labels, out):
+    """The whole job on the same stack in other formats gives the same labels."""
+    like = read_stack("image.tif")
+    write_labels(image, IMAGE, like)
+    write_labels(labels, PAINT, like)
+    for source, paint, found in (("image.tif", "labels.tif", "out.tif"), (image, labels, out)):
+        adapter = f"{found}.safetensors"
+        assert main(training(image=source, labels=paint, out=adapter)) == 0
+        assert main(segmenting(image=source, adapter=adapter, out=found)) == 0
+    np.testing.assert_array_equal(read_labels(out).data.compute(), read_labels("out.tif").data.compute())
+    assert main(["evaluate", out, labels]) == 0
+
+
+def test_a_time_series(capsys):
+    """Painted on slices of two time points, segmented in all; slices are counted through."""
+    options = {"imagej": True, "metadata": {"axes": "TZYX"}}
+    save(Path(), IMAGE.reshape(2, 3, 64, 64), "series.tif", **options)
+    save(Path(), PAINT.reshape(2, 3, 64, 64), "paint.tif", **options)
+    assert main(training(image="series.tif", labels="paint.tif", out="a.safetensors")) == 0
+    assert Adapter.load("a.safetensors").training["painted_slices"] == [1, 4]
+    assert main([*segmenting("--smooth", image="series.tif"), "--json"]) == 0
+    assert last_line(capsys)["slices"] == 6
+    found = tifffile.imread("out.tif")
+    assert found.shape == (2, 3, 64, 64)
+    config = SegmentConfig(smooth=True, group=3)
+    expected = segment(IMAGE, Adapter.load("a.safetensors"), config)
+    np.testing.assert_array_equal(found.reshape(6, 64, 64), expected)
 
 
 def test_segment_tidies(adapter):
@@ -236,8 +268,8 @@ BAD = {
     "a folder": (nothing, training(image="."), "is a folder"),
     "not an image": (text("text.tif"), training(image="text.tif"), "text.tif is not a TIFF"),
     "a truncated image": (cut_short, training(image="cut.tif"), "cut.tif"),
-    "a Zarr": (text("a.zarr"), training(image="a.zarr"), "not supported yet"),
-    "a NIfTI": (text("a.nii.gz"), training(image="a.nii.gz"), "not supported yet"),
+    "no Zarr": (text("a.zarr"), training(image="a.zarr"), "a.zarr is a file but no Zarr"),
+    "no NIfTI": (text("a.nii.gz"), training(image="a.nii.gz"), "a.nii.gz is not a NIfTI file"),
     "another shape": (tif(PAINT[:, 1:], "odd.tif"), training(labels="odd.tif"), "shape"),
     "fewer slices": (tif(PAINT[1:], "odd.tif"), training(labels="odd.tif"), "shape"),
     "negative labels": (tif(NEGATIVE, "odd.tif"), training(labels="odd.tif"), "-4"),
@@ -271,7 +303,7 @@ BAD = {
     "another suffix": (nothing, training(out="out.pth"), "safetensors"),
     "segment to nowhere": (good_adapter, segmenting(out="no/out.tif"), "folder no does not exist"),
     "segment to its input": (good_adapter, segmenting(out="image.tif"), "is the input image"),
-    "segment to a Zarr": (good_adapter, segmenting(out="out.zarr"), "only TIFF"),
+    "segment to a PNG": (good_adapter, segmenting(out="out.png"), "let it end with .tif, .zarr, .nii"),
     # adapters
     "no adapter": (nothing, segmenting(), "no adapter at a.safetensors"),
     "no adapter to go on from": (nothing, training("--init", "a.safetensors"), "no adapter at"),
@@ -298,8 +330,13 @@ BAD = {
         "only the value 0",
     ),
     "not supported: --dask": (good_adapter, segmenting("--dask", "here:1"), "--dask is not supported yet"),
-    "not supported: --resume": (good_adapter, segmenting("--resume"), "--resume is not supported yet"),
-    "not supported: --probabilities": (good_adapter, segmenting("--probabilities", "p"), "not supported yet"),
+    "probabilities as NIfTI": (good_adapter, segmenting("--probabilities", "p.nii"), "as .zarr or .tif"),
+    "probabilities over labels": (good_adapter, segmenting("--probabilities", "out.tif"), "different names"),
+    "probabilities over the image": (
+        good_adapter,
+        segmenting("--probabilities", "image.tif"),
+        "is the input image",
+    ),
     # scores
     "scores of other shapes": (tif(PAINT[1:], "odd.tif"), ["evaluate", "odd.tif", "labels.tif"], "shape"),
     "scores of no such slice": (
@@ -371,8 +408,9 @@ def test_ctrl_c_keeps_what_there_is():
     code, err = interrupted_at(process, b" 2/31")
     assert code == 130
     assert "Traceback" not in err
+    assert "--resume" in err
     assert read_labels("out.tif").data.shape == (31, 61, 57)
-    assert names(Path()) == ["a.safetensors", "image.tif", "labels.tif", "out.tif"]
+    assert names(Path()) == [".out.tif.partial", "a.safetensors", "image.tif", "labels.tif", "out.tif"]
 
 
 def test_the_main_job_with_the_bundled_base(capsys):

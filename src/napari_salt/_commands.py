@@ -5,57 +5,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain, islice
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from napari_salt._terminal import Interruption, begun, progress_bar
 from napari_salt.core.config import SegmentConfig, TrainConfig
 from napari_salt.core.errors import InputError
 from napari_salt.core.registry import BASES, DEFAULT_BASE, base_spec, split_size
 from napari_salt.core.stack import to_micrometres
-from napari_salt.io import LabelWriter, Stack, read_labels, read_stack
+from napari_salt.io import Stack, read_labels, read_stack
 
 if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
     from napari_salt.core.events import TrainingEvent
     from napari_salt.core.registry import BaseSpec
 
-__all__ = ["Interruption", "bases", "evaluate", "info", "run_training", "segment", "suggest", "train"]
+__all__ = ["bases", "evaluate", "info", "prepare_base", "run_training", "suggest", "train"]
 
-T = TypeVar("T")
 Result = tuple[dict[str, Any], bool]
-
-
-class Interruption:
-    """Whether Ctrl-C was pressed; a second press is not held back."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note a Ctrl-C in the body instead of raising at once."""
-        before = signal.signal(signal.SIGINT, self._note)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-    def _note(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-        sys.stderr.write("\nstopping after this step (Ctrl-C again: at once)\n")
 
 
 def train(options: argparse.Namespace) -> Result:
@@ -78,7 +51,7 @@ def train(options: argparse.Namespace) -> Result:
     image = read_stack(options.image, axes=options.axes, channel=options.channel)
     labels = read_labels(options.labels, axes=_label_axes(options.axes))
     init = _load(options.init) if options.init else None
-    _prepare_base(init, options.base)
+    prepare_base(init, options.base)
     adapter, interrupted = run_training(image, labels, config, options.out, init)
     return training_summary(adapter), interrupted
 
@@ -100,9 +73,9 @@ def run_training(
     pixel_size = to_micrometres(image.spacing, image.unit)
     events = training_events(image.data, labels.data, config, init=init, pixel_size=pixel_size)
     with interruption.watched():
-        begun = _begun(events)
-        with _bar(100, "training", "%") as bar:
-            for event in begun:
+        started = begun(events)
+        with progress_bar(100, "training", "%") as bar:
+            for event in started:
                 _show(event, bar)
                 best = event.adapter or best
                 if event.adapter and (event.held_out_dice or event.phase == "done"):
@@ -133,57 +106,6 @@ def training_summary(adapter: Adapter) -> dict[str, Any]:
         "device": training["device"],
         "base": adapter.base_model,
     }
-
-
-def segment(options: argparse.Namespace) -> Result:
-    """``napari-salt segment``."""
-    for name in ("probabilities", "resume", "dask"):
-        if getattr(options, name):
-            raise InputError(f"--{name} is not supported yet; leave it out")
-    image = read_stack(options.image, axes=options.axes, channel=options.channel)
-    adapter = _load(options.adapter)
-    _prepare_base(adapter, options.base)
-    config = SegmentConfig(
-        slices=options.slices,
-        device=options.device,
-        views=options.views,
-        min_size=options.min_size,
-        fill_holes=options.fill_holes,
-        smooth=options.smooth,
-    )
-    return run_segmentation(image, adapter, config, options.out)
-
-
-def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, out: Path) -> Result:
-    """Segment with a progress bar into a TIFF; slices that are not asked for become 0."""
-    from napari_salt.core.compute import peak_memory_mb, resolve_device
-    from napari_salt.core.inference import label_dtype, segmentation_events
-
-    began = time.monotonic()
-    count = len(image.data)
-    wanted = range(count) if config.slices is None else config.slices
-    pixel_size = to_micrometres(image.spacing, image.unit)
-    events = segmentation_events(image.data, adapter, config, pixel_size=pixel_size)
-    dtype = label_dtype(adapter.values)
-    interruption = Interruption()
-    done = tiles = 0
-    with LabelWriter(out, image, count, dtype) as writer, interruption.watched():
-        begun = _begun(events)
-        with _bar(len(wanted), "segmenting", "slice") as bar:
-            for result in begun:
-                writer.fill(result.index)
-                writer.write(result.index, result.labels)
-                done, tiles = done + 1, tiles + result.tiles
-                bar.update()
-                if interruption.requested:
-                    break
-        writer.fill()
-    return {
-        "seconds": round(time.monotonic() - began, 2),
-        "slices": done,
-        "tiles": tiles,
-        "peak_memory_mb": round(peak_memory_mb(resolve_device(config.device)), 1),
-    }, interruption.requested
 
 
 def evaluate(options: argparse.Namespace) -> Result:
@@ -228,8 +150,8 @@ def suggest(options: argparse.Namespace) -> Result:
     )
     scores: dict[int, float] = {}
     interruption = Interruption()
-    with interruption.watched(), tqdm(_begun(events), "looking", file=sys.stderr, unit="slice") as begun:
-        for event in begun:
+    with interruption.watched(), tqdm(begun(events), "looking", file=sys.stderr, unit="slice") as looking:
+        for event in looking:
             scores[event.index] = event.uncertainty
             if interruption.requested:
                 break
@@ -315,7 +237,7 @@ def _fetch(spec: BaseSpec) -> None:
             bar.update(progress.received - bar.n)
 
 
-def _prepare_base(adapter: Adapter | None, given: str | None) -> None:
+def prepare_base(adapter: Adapter | None, given: str | None) -> None:
     """See to it that the base of `adapter`, else the one that was `given`, can be loaded.
 
     A base of the registry is downloaded; for an adapter's local checkpoint, a given path is noted.
@@ -351,8 +273,8 @@ def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
 
 
 def _label_axes(axes: str | None) -> str | None:
-    """Axes of the labels that belong to an image with `axes`: its spatial ones."""
-    return None if axes is None else "".join(letter for letter in axes.upper() if letter in "ZNYX")
+    """Axes of the labels that belong to an image with `axes`: all but channels and colours."""
+    return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
 
 
 def _check_adapter_path(path: Path) -> None:
@@ -365,15 +287,6 @@ def _check_adapter_path(path: Path) -> None:
         raise InputError(f"{path} is a folder; name a file")
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"the folder {path.parent} cannot be written to; choose another")
-
-
-def _begun(events: Iterator[T]) -> Iterator[T]:
-    """The same events, the first computed: bad input is told before a progress bar is drawn."""
-    return chain(list(islice(events, 1)), events)
-
-
-def _bar(total: int, text: str, unit: str) -> tqdm[Any]:
-    return tqdm(total=total, desc=text, unit=unit, file=sys.stderr, dynamic_ncols=True)
 
 
 def _show(event: TrainingEvent, bar: tqdm[Any]) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt._commands import run_segmentation, run_training
+from napari_salt._commands import run_training
+from napari_salt._segment_command import Outputs, run_segmentation
 from napari_salt.core.config import Preprocess, SegmentConfig, TrainConfig
 from napari_salt.core.errors import InputError
 from napari_salt.io import read_labels, read_stack, write_labels
@@ -38,7 +39,7 @@ def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     adapter, interrupted = run_training(image, painted, config, adapter_path)
     segmentation = folder / "segmentation.tif"
     if not interrupted:
-        _, interrupted = run_segmentation(image, adapter, SegmentConfig(), segmentation)
+        _, interrupted = run_segmentation(image, adapter, SegmentConfig(), Outputs(segmentation))
     if interrupted:
         _tell(f"interrupted; the adapter so far is {adapter_path}")
         return {"adapter": str(adapter_path)}, True

@@ -17,6 +17,8 @@ from napari_salt.core.errors import InputError, SaltError
 __all__ = ["main"]
 
 BAD_INPUT, INTERRUPTED = 2, 130
+STACK = "stack: TIFF, OME-Zarr (a folder) or NIfTI (.nii, .nii.gz)"
+OUTPUT = "segmentation to write: .tif, .zarr, .nii or .nii.gz"
 VERBS = ("demo", "train", "segment", "evaluate", "suggest", "info", "bases")
 
 
@@ -34,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 2 bad input or arguments; 130 interrupted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its findings reach the user as errors
+    for reader in ("tifffile", "nibabel.global"):  # their findings reach the user as errors
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     try:
         if _opens_napari(arguments):
@@ -43,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         result, interrupted = _command(options.verb)(options)
     except SaltError as error:
         return _fail(str(error), BAD_INPUT)
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", INTERRUPTED)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted; nothing was written", INTERRUPTED)
     if options.json:
         sys.stdout.write(json.dumps(result) + "\n")
     return INTERRUPTED if interrupted else 0
@@ -75,12 +78,12 @@ def _open_napari(arguments: Sequence[str]) -> int:
 
 def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]:
     """The function that runs `verb`; it gives the JSON result, and whether it was interrupted."""
-    from napari_salt import _commands, _demo
+    from napari_salt import _commands, _demo, _segment_command
 
     commands: dict[str, Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]] = {
         "demo": _demo.demo,
         "train": _commands.train,
-        "segment": _commands.segment,
+        "segment": _segment_command.segment,
         "evaluate": _commands.evaluate,
         "suggest": _commands.suggest,
         "info": _commands.info,
@@ -123,8 +126,8 @@ def _add_demo(verbs: Any) -> None:
 
 def _add_train(verbs: Any) -> None:
     train = _add(verbs, "train", "Train an adapter on the painted slices of a stack.")
-    train.add_argument("image", type=Path, help="TIFF stack")
-    train.add_argument("labels", type=Path, help="TIFF stack of whole numbers, 0 is unpainted")
+    train.add_argument("image", type=Path, help=STACK)
+    train.add_argument("labels", type=Path, help="stack of whole numbers, 0 is unpainted")
     train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
     train.add_argument(
         "--base",
@@ -149,9 +152,9 @@ def _add_train(verbs: Any) -> None:
 
 def _add_segment(verbs: Any) -> None:
     segment = _add(verbs, "segment", "Segment a stack with an adapter.")
-    segment.add_argument("image", type=Path, help="TIFF stack")
+    segment.add_argument("image", type=Path, help=STACK)
     segment.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
-    segment.add_argument("--out", type=Path, required=True, metavar="OUT.tif")
+    segment.add_argument("--out", type=Path, required=True, metavar="OUT", help=OUTPUT)
     segment.add_argument(
         "--base", metavar="CHECKPOINT", help="where the adapter's base lies, if that is a local checkpoint"
     )
@@ -169,8 +172,19 @@ def _add_segment(verbs: Any) -> None:
     )
     segment.add_argument("--fill-holes", action="store_true", help="fill what one class encloses")
     segment.add_argument("--smooth", action="store_true", help="average neighbouring slices")
-    segment.add_argument("--probabilities", type=Path, metavar="OUT2", help="not supported yet")
-    segment.add_argument("--resume", action="store_true", help="not supported yet")
+    segment.add_argument(
+        "--probabilities",
+        type=Path,
+        metavar="OUT2",
+        help="write the probabilities of background and classes as well (CZYX): .zarr or .tif",
+    )
+    segment.add_argument(
+        "--probabilities-dtype",
+        default="float16",
+        choices=("float16", "uint8"),
+        help="float16 (default), or uint8, where 255 is 1",
+    )
+    segment.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     segment.add_argument("--dask", metavar="ADDRESS", help="not supported yet")
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
@@ -181,13 +195,13 @@ def _add_evaluate(verbs: Any) -> None:
     evaluate.add_argument("labels", type=Path)
     evaluate.add_argument("--slices", type=_slices, help="slices to score, such as 3,12 or 0-9")
     evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
-    evaluate.add_argument("--mask", type=Path, help="TIFF stack; only its nonzero pixels count")
+    evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
 
 
 def _add_others(verbs: Any) -> None:
     suggest = _add(verbs, "suggest", "Say which slices to paint next, best first.")
-    suggest.add_argument("image", type=Path, help="TIFF stack")
+    suggest.add_argument("image", type=Path, help=STACK)
     suggest.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     _add_axes(suggest)
     suggest.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -197,7 +211,9 @@ def _add_others(verbs: Any) -> None:
 
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--axes", help="what the file's axes are, such as ZYX, ZCYX or NYXS")
+    parser.add_argument(
+        "--axes", help="what the file's axes are, such as ZYX, ZCYX, TZYX or NYXS; slices first for NIfTI"
+    )
     parser.add_argument("--channel", type=int, metavar="N", help="channel to use, from 0")
 
 
