@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from napari_salt.core.cache import cache_folder, file_digests, remember_checkpoint
 from napari_salt.core.checkpoints import kind_of, read_checkpoint, weights_digest
 from napari_salt.core.errors import BaseModelError
+from napari_salt.core.hiera import build_sam2
 from napari_salt.core.registry import BASES, DEFAULT_BASE, KINDS, BaseSpec, base_spec, split_size
 from napari_salt.core.tinyvit import build_lite_medsam, build_mobile_sam
 from napari_salt.core.vit import LARGE, build_vit, native_size
@@ -165,6 +166,8 @@ def _native_size(kind: str, state: Mapping[str, Tensor]) -> int:
 def _build(spec: BaseSpec, state: Mapping[str, Tensor]) -> nn.Module:
     if spec.kind == "sam-vit":
         return build_vit(state, spec.input_size)
+    if spec.kind == "sam2":
+        return build_sam2(state, spec.input_size)
     if spec.kind == "mobile-sam":
         return build_mobile_sam(state, spec.input_size)
     return build_lite_medsam(state)

@@ -22,6 +22,13 @@ CONTAINERS = ("model", "state_dict", "model_state", "model_state_dict")
 """Keys under which training scripts put the weights, beside the optimiser's state."""
 PREFIXES = ("sam.", "module.", "model.", "_orig_mod.")
 """What wrappers put before the names of the weights."""
+RENAMED = (
+    ("sam_mask_decoder.conv_s", "image_encoder.conv_s"),
+    ("sam_mask_decoder.", "mask_decoder."),
+    ("sam_prompt_encoder.", "prompt_encoder."),
+    ("no_mem_embed", "image_encoder.no_mem_embed"),
+)
+"""SAM 2's names, and where its parts are in ours."""
 UNUSED = ("image_encoder.norm_head.", "image_encoder.head.")
 """MobileSAM's classification head, left from its pretraining; gives no output."""
 UNREADABLE = (
@@ -60,7 +67,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     if not state:
         raise BaseModelError(
             f"{path} holds no weights of image_encoder, prompt_encoder and mask_decoder; "
-            "choose a checkpoint of SAM, MobileSAM, LiteMedSAM or a fine-tuned one"
+            "choose a checkpoint of SAM, SAM 2, MobileSAM, LiteMedSAM or a fine-tuned one"
         )
     return state
 
@@ -69,6 +76,8 @@ def kind_of(state: Mapping[str, Tensor]) -> str | None:
     """Architecture of the weights, a key of `KINDS`, or None where they belong to none of them."""
     if {"image_encoder.pos_embed", "image_encoder.blocks.0.attn.rel_pos_h"} <= state.keys():
         return "sam-vit"
+    if "image_encoder.trunk.pos_embed_window" in state:
+        return "sam2"
     stem = state.get("image_encoder.patch_embed.seq.0.c.weight")
     if stem is None:
         return None
@@ -106,4 +115,7 @@ def _plain(name: Any) -> str:
         if prefix is None:
             break
         text = text.removeprefix(prefix)
+    for theirs, ours in RENAMED:
+        if text.startswith(theirs):
+            return ours + text.removeprefix(theirs)
     return text

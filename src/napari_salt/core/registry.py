@@ -57,6 +57,7 @@ KINDS: Mapping[str, Kind] = {
     "mobile-sam": Kind(*IMAGENET, TINY_VIT_TARGETS, 16),
     # Patch embedding and positions stay as they are; attention, MLPs and norms of all blocks adapt.
     "sam-vit": Kind(*IMAGENET, ("image_encoder.blocks", "image_encoder.neck", "mask_decoder"), 16),
+    "sam2": Kind(*IMAGENET, ("image_encoder.trunk.blocks", "image_encoder.neck", "mask_decoder"), 32),
 }
 
 
@@ -139,7 +140,7 @@ class BaseSpec:
         if input_size < 4 * step or input_size % step:
             raise BaseModelError(
                 f"{self.name} cannot take inputs of {input_size} pixels; "
-                f"use a multiple of {step} from {4 * step}, such as {self.name}@{32 * step}"
+                f"use a multiple of {step} from {4 * step}, such as {self.name}@512"
             )
         return replace(self, name=f"{self.name}@{input_size}", input_size=input_size)
 
@@ -257,6 +258,20 @@ BASES: Mapping[str, BaseSpec] = {
             "xxh128:f3bf2ed83d691456bae2c3f9a05fb438",
             0,
             "vit_b_em_organelles.pt",
+        ),
+        BaseSpec(
+            name="sam2.1-hiera-tiny",
+            kind="sam2",
+            licence="Apache-2.0",
+            input_size=1024,
+            mean=KINDS["sam2"].mean,
+            std=KINDS["sam2"].std,
+            package="",
+            digest="sha256:7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+            size=156_008_466,
+            targets=KINDS["sam2"].targets,
+            file="sam2.1_hiera_tiny.pt",
+            url="https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
         ),
     )
 }

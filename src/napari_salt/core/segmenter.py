@@ -17,6 +17,7 @@ __all__ = ["Segmenter", "class_probabilities"]
 
 DEAD_PARTS = (
     "mask_decoder.iou_prediction_head",
+    "mask_decoder.pred_obj_score_head",
     "mask_decoder.output_hypernetworks_mlps.1",
     "mask_decoder.output_hypernetworks_mlps.2",
     "mask_decoder.output_hypernetworks_mlps.3",
@@ -24,6 +25,9 @@ DEAD_PARTS = (
 """Parts of SAM's decoder that do not touch a single-mask output; nothing in them is adapted."""
 
 TOKEN_STD = 0.02
+
+Embeddings = Tensor | tuple[Tensor, ...]
+"""Image embeddings (B, C, h, w), in SAM 2 with features (B, ., 4h, 4w) and (B, ., 2h, 2w) after them."""
 
 
 class Segmenter(nn.Module):
@@ -93,18 +97,19 @@ class Segmenter(nn.Module):
         """
         return self.decode(self.encode(images))
 
-    def encode(self, images: Tensor) -> Tensor:
-        """Image embeddings, shape (B, C, h, w), of `images` (B, 3, S, S) from 0 to 1."""
+    def encode(self, images: Tensor) -> Embeddings:
+        """Embeddings of `images` (B, 3, S, S) from 0 to 1."""
         normal = (images - self.mean) / self.std
-        embeddings: Tensor = self.image_encoder(normal.contiguous(memory_format=torch.channels_last))
+        embeddings: Embeddings = self.image_encoder(normal.contiguous(memory_format=torch.channels_last))
         return embeddings
 
-    def decode(self, image_embeddings: Tensor) -> Tensor:
-        """float32 logits (B, K, S, S) of all classes from image embeddings (B, C, h, w).
+    def decode(self, embeddings: Embeddings) -> Tensor:
+        """float32 logits (B, K, S, S) of all classes from what `encode` gives.
 
         SAM's own decoder takes one image and many prompts; here every image meets every class, so
         both are repeated to B*K items, image-major.
         """
+        image_embeddings, *finer = (embeddings,) if isinstance(embeddings, Tensor) else embeddings
         batch, channels, height, width = image_embeddings.shape
         items = batch * self.n_classes
         decoder = self.mask_decoder
@@ -114,7 +119,7 @@ class Segmenter(nn.Module):
             source, self.dense_pe.expand(items, -1, -1, -1), self._tokens().repeat(batch, 1, 1)
         )
         source = source.transpose(1, 2).reshape(items, channels, height, width)
-        upscaled = decoder.output_upscaling(source)
+        upscaled = self._upscaled(source, [f.repeat_interleave(self.n_classes, dim=0) for f in finer])
         weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
         low_res_masks = torch.einsum("ic,ichw->ihw", weights, upscaled).float()
         low_res_masks = low_res_masks.view(batch, self.n_classes, *low_res_masks.shape[-2:])
@@ -123,10 +128,22 @@ class Segmenter(nn.Module):
         size = (self.input_size, self.input_size)
         return F.interpolate(low_res_masks, size, mode="bilinear", align_corners=False)
 
+    def _upscaled(self, source: Tensor, finer: list[Tensor]) -> Tensor:
+        """Decoder's features at four times the size of `source`; SAM 2 adds its finer ones on the way."""
+        upscaling = self.mask_decoder.output_upscaling
+        if not finer:
+            return torch.as_tensor(upscaling(source))
+        fourfold, twofold = finer
+        twice, norm, activation, again, last = upscaling
+        source = activation(norm(twice(source) + twofold))
+        return torch.as_tensor(last(again(source) + fourfold))
+
     def _tokens(self) -> Tensor:
         """Decoder tokens of each class: IoU, the class's own mask token, the spare ones, its prompt."""
         iou = self.mask_decoder.iou_token.weight
         spare = self.mask_decoder.mask_tokens.weight[1:]
+        if hasattr(self.mask_decoder, "obj_score_token"):  # SAM 2; the order of tokens means nothing
+            spare = torch.cat([spare, self.mask_decoder.obj_score_token.weight])
         one_each = [iou.expand(self.n_classes, 1, -1), self.output_tokens[:, None]]
         shared = spare.expand(self.n_classes, -1, -1)
         return torch.cat([*one_each, shared, self.class_tokens[:, None]], dim=1)

@@ -18,7 +18,7 @@ from segment_anything.modeling import Sam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_salt.core.vit import build_decoder
+from napari_salt.core.vit import build_mask_decoder, build_prompt_encoder
 
 __all__ = ["accelerate", "build_lite_medsam", "build_mobile_sam"]
 
@@ -71,7 +71,8 @@ def build_lite_medsam(state: Mapping[str, Tensor]) -> nn.Module:
 def build_mobile_sam(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
     """MobileSAM with the weights `state`, for inputs of `input_size` pixels, a multiple of 16."""
     grid = input_size // 16
-    sam: nn.Module = Sam(MobileEncoder(input_size), *build_decoder(state, grid, input_size))
+    prompt_encoder, mask_decoder = build_prompt_encoder(state, grid, input_size), build_mask_decoder(state)
+    sam: nn.Module = Sam(MobileEncoder(input_size), prompt_encoder, mask_decoder)
     sam.load_state_dict(state)
     accelerate(sam.get_submodule("image_encoder"))
     return sam

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["LARGE", "build_decoder", "build_vit", "native_size"]
+__all__ = ["LARGE", "build_mask_decoder", "build_prompt_encoder", "build_vit", "native_size"]
 
 DECODER_HEADS = 8
 """Of every published SAM; the weights do not tell."""
@@ -114,29 +114,31 @@ def build_vit(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
             window_size=shape.window,
             global_attn_indexes=shape.global_blocks,
         )
-        prompt_encoder, mask_decoder = build_decoder(state, grid, input_size)
+        prompt_encoder, mask_decoder = (
+            build_prompt_encoder(state, grid, input_size),
+            build_mask_decoder(state),
+        )
     sam: nn.Module = Sam(encoder, prompt_encoder, mask_decoder)
     resized = _resized(state, shape, grid)
     sam.load_state_dict({name: value.float() for name, value in resized.items()}, assign=True)
     return sam
 
 
-def build_decoder(state: Mapping[str, Tensor], grid: int, input_size: int) -> tuple[nn.Module, nn.Module]:
-    """SAM's prompt encoder and mask decoder of the sizes of `state`, without its values.
-
-    Parameters
-    ----------
-    grid
-        Side of the image embedding.
-    """
-    channels = state["mask_decoder.iou_token.weight"].shape[1]
-    prompt_encoder = PromptEncoder(
-        embed_dim=channels,
+def build_prompt_encoder(state: Mapping[str, Tensor], grid: int, input_size: int) -> nn.Module:
+    """SAM's prompt encoder of the sizes of `state`, without its values, for `grid` x `grid` embeddings."""
+    encoder: nn.Module = PromptEncoder(
+        embed_dim=state["prompt_encoder.no_mask_embed.weight"].shape[1],
         image_embedding_size=(grid, grid),
         input_image_size=(input_size, input_size),
         mask_in_chans=len(state["prompt_encoder.mask_downscaling.3.weight"]),
     )
-    mask_decoder = MaskDecoder(
+    return encoder
+
+
+def build_mask_decoder(state: Mapping[str, Tensor]) -> nn.Module:
+    """SAM's mask decoder of the sizes of `state`, without its values."""
+    channels = state["mask_decoder.iou_token.weight"].shape[1]
+    decoder: nn.Module = MaskDecoder(
         transformer_dim=channels,
         transformer=TwoWayTransformer(
             depth=_count(state, "mask_decoder.transformer.layers"),
@@ -148,7 +150,7 @@ def build_decoder(state: Mapping[str, Tensor], grid: int, input_size: int) -> tu
         iou_head_depth=_count(state, "mask_decoder.iou_prediction_head.layers"),
         iou_head_hidden_dim=len(state["mask_decoder.iou_prediction_head.layers.0.weight"]),
     )
-    return prompt_encoder, mask_decoder
+    return decoder
 
 
 def _resized(state: Mapping[str, Tensor], shape: EncoderShape, grid: int) -> dict[str, Tensor]:
