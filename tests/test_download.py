@@ -246,13 +246,16 @@ def test_a_noted_file_is_found_while_it_is_there(spec, folder, tmp_path):
     path = tmp_path / "mine.pth"
     path.write_bytes(CONTENT)
     remember_checkpoint(path, [spec.digest, "weights:1"])
-    remember_checkpoint(tmp_path / "other.pth", ["weights:2"])
     assert spec.checkpoint() == known_checkpoint("none", "weights:1") == path
+    path.write_bytes(CONTENT + b"changed")
+    assert spec.checkpoint() is None
+    remember_checkpoint(path, [spec.digest])
+    assert spec.checkpoint() == path
     path.unlink()
-    assert spec.checkpoint() is known_checkpoint("weights:2") is None
+    assert spec.checkpoint() is None
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"sha256:1": 3}', b"\xff"])
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"sha256:1": 3}', b'{"sha256:1": {"path": 3}}', b"\xff"])
 def test_damaged_notes_are_begun_anew(folder, tmp_path, content):
     folder.mkdir()
     (folder / "checkpoints.json").write_bytes(content)

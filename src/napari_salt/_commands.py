@@ -15,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_salt._terminal import Interruption, begun, progress_bar
+from napari_salt.core.cache import is_file
 from napari_salt.core.config import SegmentConfig, TrainConfig
 from napari_salt.core.errors import InputError
 from napari_salt.core.registry import BASES, DEFAULT_BASE, base_spec, split_size
@@ -243,7 +244,7 @@ def prepare_base(adapter: Adapter | None, given: str | None) -> None:
     A base of the registry is downloaded; for an adapter's local checkpoint, a given path is noted.
     """
     if adapter is not None and given is not None:
-        if Path(split_size(given)[0]).is_file():
+        if is_file(split_size(given)[0]):
             from napari_salt.core.bases import load_base
 
             adapter.check_base(load_base(given))

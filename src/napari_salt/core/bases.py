@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from napari_salt.core.cache import cache_folder, file_digests, remember_checkpoint
+from napari_salt.core.cache import cache_folder, file_digests, is_file, remember_checkpoint
 from napari_salt.core.checkpoints import kind_of, read_checkpoint, weights_digest
 from napari_salt.core.errors import BaseModelError
 from napari_salt.core.hiera import build_sam2
@@ -116,9 +116,9 @@ def _registered(spec: BaseSpec) -> tuple[Path, dict[str, str]]:
 
 def _local(name: str) -> tuple[Path, dict[str, str]]:
     """A checkpoint file of the user's, and its digests by every algorithm of the registry."""
-    path = Path(name)
-    if not path.is_file():
+    if not is_file(name):
         base_spec(name)
+    path = Path(name)
     return path, file_digests(path, {"sha256", *(s.digest.partition(":")[0] for s in BASES.values())})
 
 

@@ -15,7 +15,14 @@ import platformdirs
 import xxhash
 from filelock import FileLock
 
-__all__ = ["cache_folder", "file_digests", "known_checkpoint", "remember_checkpoint", "write_atomically"]
+__all__ = [
+    "cache_folder",
+    "file_digests",
+    "is_file",
+    "known_checkpoint",
+    "remember_checkpoint",
+    "write_atomically",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -63,29 +70,44 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def is_file(name: str) -> bool:
+    """Whether `name` is the path of a file; no error for what cannot be a path."""
+    return os.path.isfile(name)  # noqa: PTH113 - Path.is_file raises on overlong names
+
+
 def remember_checkpoint(path: Path, digests: Iterable[str]) -> None:
     """Note that a file of these ``"algorithm:hex"`` digests lies at `path`."""
     record = cache_folder() / REMEMBERED
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(record.with_suffix(".lock"), timeout=10):
-            entries = _remembered() | dict.fromkeys(digests, str(path.resolve()))
+            entries = _remembered() | dict.fromkeys(digests, _note(path))
             write_atomically(record, json.dumps(entries, indent=1).encode())
     except (OSError, TimeoutError) as error:
         logger.warning("cannot note where %s lies: %s", path, error)
 
 
 def known_checkpoint(*digests: str) -> Path | None:
-    """A file that was noted under one of `digests` and is still there."""
+    """A file that was noted under one of `digests`, is still there, and was not changed since."""
     entries = _remembered()
-    paths = (Path(entries[digest]) for digest in digests if digest in entries)
-    return next((path for path in paths if path.is_file()), None)
+    for note in (entries[digest] for digest in digests if digest in entries):
+        path = Path(note["path"])
+        if is_file(note["path"]) and _note(path) == note:
+            return path
+    return None
 
 
-def _remembered() -> dict[str, str]:
+def _note(path: Path) -> dict[str, Any]:
+    """Where a file lies, and by what a change of it is seen."""
+    stat = path.stat()
+    return {"path": str(path.resolve()), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
+
+
+def _remembered() -> dict[str, dict[str, Any]]:
     try:
         entries = json.loads((cache_folder() / REMEMBERED).read_bytes())
     except (OSError, ValueError):
         return {}
-    valid = isinstance(entries, dict) and all(isinstance(path, str) for path in entries.values())
-    return entries if valid else {}
+    if not isinstance(entries, dict):
+        return {}
+    return {k: n for k, n in entries.items() if isinstance(n, dict) and isinstance(n.get("path"), str)}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from napari_salt.core.cache import cache_folder, known_checkpoint
+from napari_salt.core.cache import cache_folder, is_file, known_checkpoint
 from napari_salt.core.errors import BaseModelError
 
 __all__ = ["BASES", "DEFAULT_BASE", "KINDS", "BaseSpec", "Kind", "base_spec", "split_size"]
@@ -148,7 +148,7 @@ class BaseSpec:
 def split_size(reference: str) -> tuple[str, int | None]:
     """Name or path, and input size, of ``"NAME"`` or ``"NAME@SIZE"``."""
     match = re.fullmatch(r"(.+)@(\d+)", reference)
-    if match is None or Path(reference).is_file():
+    if match is None or is_file(reference):
         return reference, None
     return match[1], int(match[2])
 
