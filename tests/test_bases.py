@@ -254,6 +254,34 @@ def test_the_same_weights_in_other_files_are_the_same(files, tmp_path, wrap):
     assert adapter.build(base=other).input_size == tiny.SIZE
 
 
+def test_a_fine_tuned_lite_medsam_is_recognised(tmp_path):
+    state = load_base("lite-medsam").module.state_dict()
+    state["mask_decoder.iou_token.weight"] = torch.ones(1, 256)
+    torch.save({"model": state, "epoch": 7}, tmp_path / "tuned.pth")
+    base = load_base(str(tmp_path / "tuned.pth"))
+    assert replace(base.spec, name="", licence="", digest="", size=0) == replace(
+        registry.BASES["lite-medsam"],
+        name="",
+        licence="",
+        digest="",
+        size=0,
+        package="",
+        file="",
+    )
+    assert base.spec.name == "tiny-vit:tuned.pth"
+    assert torch.equal(base.module.mask_decoder.iou_token.weight, torch.ones(1, 256))
+
+
+@pytest.mark.parametrize("spec", registry.BASES.values(), ids=registry.BASES)
+def test_entries_of_the_registry_are_whole(spec):
+    algorithm, digest = spec.digest.split(":")
+    assert len(bytes.fromhex(digest)) == {"sha256": 32, "md5": 16, "xxh128": 16}[algorithm]
+    assert spec.url.startswith("https://") != bool(spec.package)
+    assert spec.targets == registry.KINDS[spec.kind].targets
+    assert spec.state == ("bundled" if spec.package else f"download from {spec.url}")
+    assert [other.file for other in registry.BASES.values()].count(spec.file) == 1
+
+
 def test_a_file_of_the_registry_is_known_by_its_digest(files, monkeypatch):
     digest = load_base(str(files["tiny"])).sha256
     spec = replace(registry.BASES["vit_b_lm"], digest=f"sha256:{digest}", input_size=64)

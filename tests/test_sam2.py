@@ -94,6 +94,14 @@ def test_embeddings_and_masks_are_sam_2s_own(own, checkpoint):
         repeat_image=False,
         high_res_features=finer,
     )
+    called_as_sam, _ = base.module.mask_decoder(
+        image_embeddings=found,
+        image_pe=model.dense_pe,
+        sparse_prompt_embeddings=model.class_tokens[:, None].expand(3, -1, -1),
+        dense_prompt_embeddings=model.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1),
+        multimask_output=False,
+    )
+    torch.testing.assert_close(called_as_sam, masks.expand(3, -1, -1, -1), atol=1e-4, rtol=1e-4)
     expected = F.interpolate(masks, (1024, 1024), mode="bilinear", align_corners=False)
     assert expected.std() > 0.01
     torch.testing.assert_close(model.decode(found), expected, atol=1e-4, rtol=1e-4)

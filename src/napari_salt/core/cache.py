@@ -42,7 +42,8 @@ def cache_folder() -> Path:
 def file_digests(path: Path, algorithms: Iterable[str]) -> dict[str, str]:
     """Hexadecimal digests of a file by algorithm (those of hashlib, and xxh128), read once."""
     hashes: dict[str, Any] = {
-        name: xxhash.xxh128() if name == "xxh128" else hashlib.new(name) for name in set(algorithms)
+        name: xxhash.xxh128() if name == "xxh128" else hashlib.new(name, usedforsecurity=False)
+        for name in set(algorithms)
     }
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

@@ -120,7 +120,8 @@ class TrainConfig:
     Parameters
     ----------
     base
-        Registry name of the base model.
+        Registry name of the base model or path of a checkpoint, with ``@SIZE`` after it where the input
+        is not to have the native size.
     preset
         Budget by name: ``"fast"``, ``"balanced"`` or ``"thorough"``; `minutes` or `steps` override it.
     minutes, steps

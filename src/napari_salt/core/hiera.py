@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from segment_anything.modeling import Sam
 from torch import Tensor, nn
@@ -117,18 +117,30 @@ def build_sam2(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
     return sam
 
 
-def _mask_decoder(state: Mapping[str, Tensor]) -> Any:
+def _mask_decoder(state: Mapping[str, Tensor]) -> nn.Module:
+    """SAM 2's decoder, called as SAM's is: with what the encoder gives for one image, and its prompts."""
     from sam2.modeling.sam.mask_decoder import MaskDecoder
     from sam2.modeling.sam.transformer import TwoWayTransformer
 
+    class SingleImageDecoder(MaskDecoder):  # type: ignore[misc]
+        def forward(self, *, image_embeddings: tuple[Tensor, ...], **prompts: Any) -> tuple[Tensor, Tensor]:
+            embedding, *finer = image_embeddings
+            masks, quality, *_ = super().forward(
+                image_embeddings=embedding, high_res_features=finer, repeat_image=True, **prompts
+            )
+            return masks, quality
+
     channels = state["mask_decoder.iou_token.weight"].shape[1]
     hidden = len(state["mask_decoder.transformer.layers.0.mlp.layers.0.weight"])
-    return MaskDecoder(
+    decoder = SingleImageDecoder(
         transformer_dim=channels,
         transformer=TwoWayTransformer(depth=2, embedding_dim=channels, num_heads=8, mlp_dim=hidden),
+        iou_prediction_use_sigmoid=True,
         pred_obj_scores=True,
         pred_obj_scores_mlp=True,
     )
+    decoder.use_high_res_features = True  # only now: their convolutions are the encoder's
+    return cast(nn.Module, decoder)
 
 
 def _stages(state: Mapping[str, Tensor]) -> tuple[int, ...]:
