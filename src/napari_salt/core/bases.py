@@ -86,7 +86,7 @@ def load_base(reference: str, device: torch.device | str = "cpu") -> BaseModel:
     module.eval().requires_grad_(False).to(device)
     if spec.kind == "sam-vit" and spec.input_size > LARGE and torch.device(device).type == "cpu":
         logger.warning(
-            "%s sees %d pixels at once, which takes half a minute per image on a CPU; "
+            "%s with inputs of %d pixels is slow on a CPU (at 1024 half a minute per image); "
             "@256 after its name is about 30 times as fast",
             spec.name,
             spec.input_size,

@@ -82,9 +82,11 @@ def remember_checkpoint(path: Path, digests: Iterable[str]) -> None:
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(record.with_suffix(".lock"), timeout=10):
-            entries = _remembered() | dict.fromkeys(digests, _note(path))
-            write_atomically(record, json.dumps(entries, indent=1).encode())
-    except (OSError, TimeoutError) as error:
+            before = _remembered()
+            entries = before | dict.fromkeys(digests, _note(path))
+            if entries != before:
+                write_atomically(record, json.dumps(entries, indent=1).encode())
+    except OSError as error:
         logger.warning("cannot note where %s lies: %s", path, error)
 
 
