@@ -1,6 +1,7 @@
 """Training on a tiny SAM: what it learns, what it hands out, and how it bears what goes wrong."""
 
 import math
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
@@ -135,6 +136,16 @@ def test_training_leaves_the_callers_random_numbers_alone():
     torch.manual_seed(0)
     train(IMAGE, PAINT, replace(QUICK, steps=2))
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_decomposing_the_base_is_no_training(monkeypatch):
+    def slow(*arguments):
+        time.sleep(0.5)
+        return Segmenter(*arguments)
+
+    monkeypatch.setattr(training, "Segmenter", slow)
+    start = next(training_events(IMAGE, PAINT, replace(QUICK, steps=None, minutes=0.01)))
+    assert start.seconds < 0.5
 
 
 # Stopping and going on

@@ -34,6 +34,13 @@ class Clock:
         """Seconds since the start."""
         return time.monotonic() - self.began
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Let the time of the body not count."""
+        began = time.monotonic()
+        yield
+        self.began += time.monotonic() - began
+
     def fraction(self, step: int, reserve: float = 0.0) -> float:
         """Share of the budget gone after `step` steps, with `reserve` seconds yet to be spent."""
         gone = max((self.elapsed() + reserve) / self.seconds, step / self.steps)

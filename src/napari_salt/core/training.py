@@ -344,7 +344,8 @@ def _start(
         init.check_base(base)
     preprocess = _preprocess(image, annotations, config, base, init, pixel_size)
     reader = SliceReader(image, preprocess, pixel_size)
-    with torch.random.fork_rng(devices=[]):
+    # Not training: decomposing a large base takes minutes, but only the first time.
+    with torch.random.fork_rng(devices=[]), clock.stopped():
         torch.manual_seed(config.seed)
         segmenter = Segmenter(base.module, base.spec, len(annotations.values), config.salt)
     if init is not None:
