@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 
 import numpy as np
 from qtpy.QtWidgets import QApplication
 
-import tiny
 from napari_salt._autosave import Autosave
 from napari_salt._widget import SaltWidget
 
@@ -28,7 +26,7 @@ class Desk:
         self.problems = []
         self.widget = SaltWidget(viewer, autosave=Autosave(folder / "autosave"))
         viewer.window.add_dock_widget(self.widget, name="SALT")
-        self.session = self.widget.session
+        self.session, self.ties = self.widget.session, self.widget.ties
         self.session.ask = self._answer
         self.session.problem.connect(lambda text, control: self.problems.append((control, text)))
         self.session.options.base = str(base)
@@ -68,14 +66,7 @@ class Desk:
         self.finish()
 
     def close(self):
-        self.widget.close_session()
-
-
-@contextmanager
-def painted_discs():
-    """Six slices of discs, and paint on two of them."""
-    image, truth = tiny.discs(6)
-    yield image, tiny.painted(truth, 1, 4)
+        self.ties.cut()
 
 
 def alive(process):

@@ -56,7 +56,10 @@ def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, 
     assert history.scores[1]
     assert history.forest[1] >= 0
     plot = painted.widget.train.plot
-    assert [len(curve.xData) for curve in plot.listDataItems()] == [len(history.steps), len(history.scored_steps)]
+    assert [len(curve.xData) for curve in plot.listDataItems()] == [
+        len(history.steps),
+        len(history.scored_steps),
+    ]
     assert painted.session.adapter.path is None
     painted.widget.segment.stack.click()
     painted.finish()
@@ -222,12 +225,11 @@ def test_buttons_that_cannot_work_say_why(desk):
     assert not segment.stack.isEnabled()
     assert "train or load an adapter" in segment.stack.toolTip()
     labels = desk.session.labels
+    desk.viewer.dims.set_current_step(0, 1)
     labels.data_setitem(tuple(np.nonzero(tiny.painted(truth, 1))), 1)
-    assert train.train.isEnabled()
+    desk.wait(train.train.isEnabled)
     labels.undo()
-    desk.session.recount_current()
-    desk.session.count_paint()
-    assert not train.train.isEnabled()
+    desk.wait(lambda: not train.train.isEnabled())
 
 
 def test_new_labels_lie_on_the_image(desk):
@@ -347,7 +349,7 @@ def mouse(desk, start, end, modifiers=()):
 
     z = desk.viewer.dims.point[0]
     event = SimpleNamespace(type="mouse_press", position=(z, *start), modifiers=modifiers, handled=False)
-    drag = desk.widget._on_mouse(desk.viewer, event)
+    drag = desk.ties._on_mouse(desk.viewer, event)
     next(drag)
     event.type, event.position = "mouse_move", (z, *end)
     next(drag, None)
@@ -385,7 +387,9 @@ def test_probability_layers(painted):
     found = painted.viewer.layers["discs class 1 P(class 1)"]
     labels = painted.viewer.layers["discs class 1"]
     assert found.data.dtype == np.float16
-    np.testing.assert_array_equal(found.data > 0.5, labels.data == 1)
+    sure = abs(found.data.astype(float) - 0.5) > 0.001  # float16 rounds
+    assert sure.mean() > 0.1
+    np.testing.assert_array_equal((found.data > 0.5)[sure], (labels.data == 1)[sure])
 
 
 def test_the_slice_to_paint_next_is_one_click_away(painted):
@@ -475,7 +479,7 @@ def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
     desk.close()
     desk.viewer.window.remove_dock_widget(desk.widget)
     desk.widget.deleteLater()
-    del desk.widget, desk.session
+    del desk.widget, desk.session, desk.ties
     viewer = desk.viewer
     del desk
     from qtpy.QtWidgets import QApplication
@@ -487,7 +491,8 @@ def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
     assert viewer.layers
 
 
-def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_path, recwarn):
+def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_path):
+    from napari.utils.notifications import notification_manager
     from safetensors.numpy import save_file
 
     from napari_salt._reader import get_reader
@@ -496,13 +501,12 @@ def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_p
     painted.session.save_adapter(tmp_path / "a.salt.safetensors")
     assert get_reader(str(tmp_path / "a.salt.safetensors")) is not None
     save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.warns(UserWarning, match="no napari-salt adapter"):
-        assert get_reader(str(tmp_path / "other.safetensors")) is None
+    assert get_reader(str(tmp_path / "other.safetensors")) is None
+    assert "no napari-salt adapter" in notification_manager.records[-1].message
     assert get_reader(str(tmp_path / "image.tif")) is None
 
 
-def test_json_of_labels_written_by_the_cli_is_the_same(painted):
-    """The card that the widget shows is what the file tells."""
+def test_the_card_is_what_the_file_tells(painted):
     painted.train(3)
     card = painted.session.adapter.card
     text = painted.widget.model.card.text()

@@ -160,10 +160,15 @@ class ImageSource:
         return tuple(position.tolist())
 
     def slices_touched(self, edits: Sequence[Any]) -> set[int]:
-        """Slices that a labels layer's paint event is about; `edits` is the event's value."""
+        """Slices that a labels layer's paint event tells of; `edits` is the event's value.
+
+        Brush strokes are not told in a form that is public: they are on the current slice.
+        """
         touched: set[int] = set()
-        for indices, *_ in edits:
-            places = [np.asarray(axis) for axis in indices[:-2]]
+        for edit in edits:
+            if not isinstance(edit, tuple):
+                continue
+            places = [np.asarray(axis) for axis in edit[0][:-2]]
             if self.channel_axis:
                 del places[self.channel_axis]
             flat = np.ravel_multi_index(places, self.leading) if places else np.zeros(1, int)

@@ -44,6 +44,9 @@ class PaintTable:
             self._counts[index] = counts
         return counts != before
 
+    def __len__(self) -> int:
+        return len(self._labels)
+
     @property
     def slices(self) -> tuple[int, ...]:
         """Slices with paint, in order."""

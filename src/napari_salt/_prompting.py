@@ -104,6 +104,7 @@ class Prompting:
         assert session.source is not None  # noqa: S101 (there is a mask)
         value = session.labels.selected_label
         changed = accept_mask(session.labels, session.source, self._mask.index, self._mask.mask, value)
+        session.recount()
         self.clear()
         return changed
 

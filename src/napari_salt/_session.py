@@ -87,7 +87,7 @@ class Session:
     ----------
     changed
         Emits what changed: "image", "labels", "paint", "adapter", "job", "progress", "training",
-        "segmenting", "suggestions", "prompt" or "preview".
+        "segmenting", "suggestions", "prompt" or "preview"; "touched" asks for `recount` in a moment.
     problem
         Emits one line for the user, and the name of the control at fault or "".
     info
@@ -116,6 +116,7 @@ class Session:
         self.adapter: LoadedAdapter | None = None
         self.adapted = True
         self.class_names: dict[int, str] = {}
+        self._touched: set[int] = set()
         self.job = ""
         self.training = Training(self)
         self.segmenting = Segmenting(self)
@@ -153,11 +154,13 @@ class Session:
         if self.labels is not None:
             self.labels.events.paint.disconnect(self._on_paint)
             self.labels.events.data.disconnect(self._on_labels_replaced)
+            self.labels.events.set_data.disconnect(self._on_labels_drawn)
         self.labels = layer
         self.paint = None
         if layer is not None:
             layer.events.paint.connect(self._on_paint)
             layer.events.data.connect(self._on_labels_replaced)
+            layer.events.set_data.connect(self._on_labels_drawn)
             if not self.misfit:
                 self.count_paint()
         self.changed.emit("labels")
@@ -186,9 +189,11 @@ class Session:
             self.paint = PaintTable.counted(self.source.labels_stack(self.labels))
             self.changed.emit("paint")
 
-    def recount_current(self) -> None:
-        """Count what is painted on the current slice, after an undo for instance."""
-        if self.paint is not None and self.paint.recount(self.current_slice):
+    def recount(self) -> None:
+        """Count what is painted on the slices that were painted on, and on the current one."""
+        touched, self._touched = self._touched | {self.current_slice}, set()
+        paint = self.paint
+        if paint is not None and sum(paint.recount(i) for i in touched if i < len(paint)):
             self.changed.emit("paint")
 
     @property
@@ -390,12 +395,14 @@ class Session:
             self.previewing.refresh()
 
     def _on_paint(self, event: Any) -> None:
-        """Count the slices that a stroke touched."""
-        if self.paint is None or self.source is None:
-            return
-        for index in self.source.slices_touched(event.value):
-            self.paint.recount(index)
-        self.changed.emit("paint")
+        """Note the slices that a stroke touches; the layer may not have changed yet."""
+        if self.source is not None:
+            self._touched |= {self.current_slice, *self.source.slices_touched(event.value)}
+            self.changed.emit("touched")
+
+    def _on_labels_drawn(self) -> None:
+        """Look again at what is painted: an undo tells of itself in no other way."""
+        self.changed.emit("touched")
 
     def _on_labels_replaced(self) -> None:
         """See whether the layer's new array still fits, and what is painted on it."""

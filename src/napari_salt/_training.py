@@ -171,7 +171,7 @@ class Training:
         if message.adapter is not None:
             measured = bool(event.held_out_dice) or event.phase == "done"
             self._candidate = message.adapter
-            if measured:
+            if measured or self._session.adapter is None:
                 self._keep(message.adapter)
         if self._progress is not None:
             self._progress.show(event.fraction, self.words())

@@ -124,7 +124,7 @@ class EngineProcess:
 
     def _launch(self) -> subprocess.Popen[bytes]:
         # Threads that wait must not spin: on few cores they would take them from the GUI and from each other.
-        environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
+        environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
         process = subprocess.Popen(  # noqa: S603 (our own program)
             self._command,
             stdin=subprocess.PIPE,
