@@ -451,5 +451,5 @@ def test_segmenting_stays_on_its_device(fake_gpu):
 def test_an_adapter_is_put_on_the_device(fake_gpu):
     model = on_gpu()
     stored = {n: torch.empty(p.shape) for n, p in model.named_parameters() if p.requires_grad}
-    training.Adapter(stored, "tiny", "", "", tiny.SALT, (), training.Preprocess()).write_to(model)
+    replace(tiny.adapter(), tensors=stored).write_to(model)
     assert devices(model.parameters()) == {"cuda"}

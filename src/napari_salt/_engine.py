@@ -160,6 +160,7 @@ class Engine:
 
         image, labels = self._stack(job.image), self._stack(job.labels)
         init = Adapter.from_bytes(job.init) if job.init else None
+        self._fetch_base(init.base_model if init else job.config.base)
         if not job.strokes_known and self._strokes(labels, job):
             self._send(messages.StrokesFound())
             return
@@ -190,6 +191,7 @@ class Engine:
     def _segment(self, job: messages.Segment) -> None:
         from napari_salt.core.inference import segmentation_events
 
+        self._fetch_base(self._adapter(job.adapter).base_model)
         events = segmentation_events(
             self._stack(job.image),
             self._adapter(job.adapter),
@@ -218,6 +220,18 @@ class Engine:
         )
         for done, event in enumerate(events, start=1):
             self._send(messages.SliceScored(event.index, event.uncertainty, done, total))
+            self._check_stop()
+
+    def _fetch_base(self, reference: str) -> None:
+        """Download a base of the registry that is not on this machine yet."""
+        from napari_salt.core.download import download
+        from napari_salt.core.registry import BASES, base_spec, split_size
+
+        if split_size(reference)[0] not in BASES:
+            return
+        spec = base_spec(reference)
+        for progress in download(spec) if spec.checkpoint() is None else ():
+            self._send(messages.Downloading(spec.name, progress.received, progress.total))
             self._check_stop()
 
     def _between_steps(self, look: Callable[[int, tuple[float, float]], Preview]) -> None:

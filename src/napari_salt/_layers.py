@@ -139,10 +139,8 @@ class ImageSource:
         """Slice that a viewer at world position `point` shows."""
         if not self.leading:
             return 0
-        place = list(
-            np.asarray(self.layer.world_to_data(point))[: self._n_leading]
-            / self._factors()[: self._n_leading]
-        )
+        data = self._in_level(self.layer.world_to_data(point))
+        place: list[float] = data[: self._n_leading].tolist()
         if self.channel_axis is not None:
             del place[self.channel_axis]
         nearest = [min(max(0, round(p)), n - 1) for p, n in zip(place, self.leading, strict=True)]
@@ -151,12 +149,13 @@ class ImageSource:
     def world_of_slice(self, index: int, point: Sequence[float]) -> tuple[float, ...]:
         """World position, like `point`, at which a viewer shows slice `index`."""
         position: NDArray[np.float64] = np.array(point, float)
-        here = np.asarray(self.layer.world_to_data(position), float)
+        here = self._in_level(self.layer.world_to_data(position))
         place = [float(i) for i in np.unravel_index(index, self.leading)] if self.leading else []
         if self.channel_axis is not None:
             place.insert(self.channel_axis, here[self.channel_axis])
-        here[: self._n_leading] = np.array(place) * self._factors()[: self._n_leading]
-        position[-self.layer.ndim :] = self.layer.data_to_world(here)
+        here[: self._n_leading] = place
+        factors = self._factors()
+        position[-self.layer.ndim :] = self.layer.data_to_world(here * factors + (factors - 1) / 2)
         return tuple(position.tolist())
 
     def slices_touched(self, edits: Sequence[Any]) -> set[int]:
@@ -177,7 +176,7 @@ class ImageSource:
 
     def pixel_at(self, point: Sequence[float]) -> tuple[float, float]:
         """(y, x) in the slice's pixels of world position `point`."""
-        data = np.asarray(self.layer.world_to_data(point), float) / self._factors()
+        data = self._in_level(self.layer.world_to_data(point))
         return float(data[-2]), float(data[-1])
 
     def placement(self, *, plane: bool = False, offset: tuple[int, int] = (0, 0)) -> dict[str, Any]:
@@ -212,6 +211,11 @@ class ImageSource:
     @property
     def _n_leading(self) -> int:
         return int(self.layer.ndim) - 2
+
+    def _in_level(self, data: Sequence[float]) -> NDArray[np.float64]:
+        """Position in the chosen level of a position in the finest."""
+        factors = self._factors()
+        return (np.asarray(data, np.float64) - (factors - 1) / 2) / factors
 
     def _factors(self) -> NDArray[np.float64]:
         """How many pixels of the finest level one of the chosen level is, along each axis of the layer."""

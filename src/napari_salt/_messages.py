@@ -18,6 +18,7 @@ from napari_salt.core.events import Preview, SliceResult, TrainingEvent
 
 __all__ = [
     "Ask",
+    "Downloading",
     "Failed",
     "Finished",
     "ForestScored",
@@ -150,6 +151,15 @@ class Trained:
 
     event: TrainingEvent
     adapter: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Downloading:
+    """The base model `name` is on its way: bytes so far, and of all (0 where nobody told)."""
+
+    name: str
+    received: int
+    total: int
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_salt._messages import Failed, Finished, ForestScored, StrokesFound, Train, Trained
+from napari_salt._messages import Downloading, Failed, Finished, ForestScored, StrokesFound, Train, Trained
 from napari_salt._progress import JobProgress
 from napari_salt.core.card import AdapterCard
 from napari_salt.core.errors import SaltError
@@ -137,6 +137,8 @@ class Training:
         """Take in what the engine says."""
         if isinstance(message, Trained):
             self._on_moment(message)
+        elif isinstance(message, Downloading):
+            self._on_download(message)
         elif isinstance(message, ForestScored):
             self.history.forest = message.dice
         elif isinstance(message, StrokesFound):
@@ -175,6 +177,13 @@ class Training:
                 self._keep(message.adapter)
         if self._progress is not None:
             self._progress.show(event.fraction, self.words())
+
+    def _on_download(self, message: Downloading) -> None:
+        of = f" of {message.total / 1e6:.0f}" if message.total else ""
+        text = f"downloading {message.name}: {message.received / 1e6:.0f}{of} MB"
+        self.history.message = text
+        if self._progress is not None:
+            self._progress.show(message.received / message.total if message.total else 0.0, text)
 
     def _keep(self, content: bytes) -> None:
         """Autosave the adapter and make it the session's."""

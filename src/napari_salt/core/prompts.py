@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from napari_salt.core.bases import BaseModel
 from napari_salt.core.preprocess import resize
+from napari_salt.core.registry import split_size
 from napari_salt.core.requests import PromptSet
 
 __all__ = ["ImageEmbedding", "PromptPredictor"]
@@ -94,7 +95,7 @@ class PromptPredictor:
             If there is no prompt, or one lies outside the slice.
         """
         prompts.check(embedding.size)
-        if prompts.box is None and self._spec.name in BOX_BASES:
+        if prompts.box is None and split_size(self._spec.name)[0] in BOX_BASES:
             return self._from_boxes(embedding, prompts)
         ambiguous = len(prompts.points) == 1 and prompts.box is None
         points, box = self._points(embedding, prompts), self._box(embedding, prompts)
