@@ -86,7 +86,7 @@ def test_the_viewer_goes_to_any_slice_and_says_which_it_shows(case):
 
 
 def test_a_pixel_of_the_image_and_of_its_labels_are_at_one_place(case):
-    viewer, source, shape, _ = case
+    viewer, source, _, _ = case
     source.layer.scale = np.arange(2, 2 + source.layer.ndim) / 2
     source.layer.translate = np.arange(source.layer.ndim)
     labels = new_labels(viewer, source)

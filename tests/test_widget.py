@@ -2,12 +2,15 @@
 
 import gc
 import json
+import threading
 import weakref
 
 import numpy as np
 import pytest
 
 pytest.importorskip("pytestqt")
+
+from qtpy.QtCore import QEvent
 
 import tiny
 from gui import Desk, alive, bytes_of
@@ -476,9 +479,7 @@ def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
     desk.open(image, tiny.painted(truth, 1, 4))
     desk.train(3)
     session = weakref.ref(desk.session)
-    desk.close()
     desk.viewer.window.remove_dock_widget(desk.widget)
-    desk.widget.deleteLater()
     del desk.widget, desk.session, desk.ties
     viewer = desk.viewer
     del desk
@@ -489,6 +490,58 @@ def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
         gc.collect()
     assert session() is None
     assert viewer.layers
+
+
+def test_closing_the_dock_ends_the_engine(painted):
+    painted.session.options.steps = 100_000
+    painted.widget.train.train.click()
+    painted.wait(lambda: painted.session.training.history.steps)
+    process = painted.session.engine._process
+    painted.viewer.window.remove_dock_widget(painted.widget)  # what the dock's x does
+    assert not alive(process)
+
+
+def test_opening_and_closing_it_twenty_times_leaves_nothing_behind(make_napari_viewer, tmp_path):
+    import psutil
+    from qtpy.QtWidgets import QApplication
+
+    from napari_salt._autosave import Autosave
+    from napari_salt._widget import SaltWidget
+
+    viewer = make_napari_viewer()
+    image, truth = tiny.discs(6)
+    viewer.add_image(image)
+    viewer.add_labels(tiny.painted(truth, 1, 4))
+
+    def once():
+        widget = SaltWidget(viewer, autosave=Autosave(tmp_path))
+        viewer.window.add_dock_widget(widget, name="SALT")
+        QApplication.processEvents()
+        gone = weakref.ref(widget.session)
+        viewer.window.remove_dock_widget(widget)
+        del widget
+        QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+        QApplication.processEvents()
+        gc.collect()
+        return gone
+
+    def state():
+        widgets = {type(w).__name__: 0 for w in QApplication.allWidgets()}
+        for widget in QApplication.allWidgets():
+            widgets[type(widget).__name__] += 1
+        return widgets, threading.active_count(), len(viewer.mouse_drag_callbacks)
+
+    for _ in range(3):  # what is made once and kept
+        once()
+    before, memory = state(), psutil.Process().memory_info().rss
+    sessions = [once() for _ in range(20)]
+    after = state()
+    grown = {name: n - before[0].get(name, 0) for name, n in after[0].items() if n > before[0].get(name, 0)}
+    assert grown == {}
+    assert after[1:] == before[1:]
+    once()  # napari's window may still know the last one
+    assert [session() for session in sessions] == [None] * 20
+    assert psutil.Process().memory_info().rss - memory < 20e6
 
 
 def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_path):

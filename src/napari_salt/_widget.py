@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.utils.notifications import show_info, show_warning
 from napari.utils.theme import get_theme
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
 from napari_salt._autosave import Autosave
@@ -54,6 +54,7 @@ class SaltWidget(QScrollArea):
         autosave: Autosave | None = None,
     ) -> None:
         super().__init__()
+        self._docked = False
         self.viewer = napari_viewer
         self.session = Session(napari_viewer, self._ask, engine, autosave)
         self._make_panels()
@@ -100,6 +101,15 @@ class SaltWidget(QScrollArea):
     def load(self, path: str | Path) -> bool:
         """Load an adapter's file; say whether it is loaded."""
         return self.session.load_adapter(Path(path))
+
+    def event(self, event: QEvent) -> bool:
+        """Notice that the dock has let go of the widget: napari tells of its x in no other way."""
+        if event.type() == QEvent.Type.ParentChange:
+            if self.parent() is None and self._docked:
+                self.ties.cut()
+                self.deleteLater()
+            self._docked = self.parent() is not None
+        return bool(super().event(event))
 
     def _on_session_changed(self, what: str) -> None:
         if what == "touched":

@@ -1,0 +1,55 @@
+"""The whole loop on the bundled sample with the bundled base model, as a user goes through it in napari."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pytestqt")
+
+from gui import Desk, bytes_of
+from napari_salt import cli, samples
+from napari_salt._sample_data import two_painted_slices
+from napari_salt.io import read_labels
+
+pytestmark = pytest.mark.gui
+SLICES = (0, 15)
+
+
+def test_paint_train_segment_save_load_and_segment_as_the_command_line_does(make_napari_viewer, tmp_path):
+    (image, _, _), (paint, _, _) = two_painted_slices()
+    desk = Desk(make_napari_viewer(), tmp_path / "first", "lite-medsam")
+    _, painted = desk.open(image, paint)
+    before = bytes_of(painted)
+    desk.session.options.views = 1
+    desk.train(4)
+    assert len(desk.widget.train.plot.listDataItems()) == 2
+    assert "random forest on the same paint" in desk.widget.train.words.text()
+    first = segmented(desk)
+    path = tmp_path / "nuclei.salt.safetensors"
+    assert desk.session.save_adapter(path)
+    assert bytes_of(painted) == before
+    desk.close()
+
+    second = Desk(make_napari_viewer(), tmp_path / "second", "lite-medsam")
+    second.open(image)
+    second.session.options.views = 1
+    assert second.widget.load(path)
+    again = segmented(second)
+    second.close()
+    np.testing.assert_array_equal(again, first)
+
+    out = tmp_path / "out.tif"
+    options = ["--adapter", str(path), "--out", str(out), "--views", "1", "--device", "cpu"]
+    chosen = ["--slices", ",".join(map(str, SLICES))]
+    assert cli.main(["segment", str(samples.nuclei3d_image()), *options, *chosen]) == 0
+    written = np.asarray(read_labels(out).data)
+    # The command line may run with another number of threads than the engine.
+    assert (written[list(SLICES)] == first[list(SLICES)]).mean() >= 0.999
+
+
+def segmented(desk):
+    """Segment two slices; the layer's array."""
+    desk.widget.segment.range.setText(", ".join(map(str, SLICES)))
+    desk.widget.segment.run_range.click()
+    assert desk.session.job == "segment", desk.problems
+    desk.finish()
+    return np.asarray(desk.session.segmenting._result.output.layer.data).copy()
