@@ -65,6 +65,8 @@ def main():
     parser.add_argument("--minutes", type=float, default=1.5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
+    from napari_salt._layers import camera_of
+
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_SALT_AUTOSAVE"] = folder
         at = Session(options.out)
@@ -89,6 +91,8 @@ def main():
         at.wait(lambda: not session.job)
         at.picture("widget_segment")
         at.viewer.dims.ndisplay = 3
+        at.viewer.layers["nuclei"].visible = False
+        camera_of(at.viewer).angles = (0, 25, 60)
         at.viewer.theme = "light"
         at.pause(3)
         at.picture("widget_3d")

@@ -18,7 +18,8 @@ from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError, SaltError
 
 if TYPE_CHECKING:
-    from napari_salt._session import LoadedAdapter, Session
+    from napari_salt._loaded import LoadedAdapter
+    from napari_salt._session import Session
 
 __all__ = ["Segmenting"]
 

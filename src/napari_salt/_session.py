@@ -6,9 +6,7 @@ process; its messages come back on the GUI thread.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from psygnal import Signal
 
 from napari_salt._autosave import Autosave, Saved
 from napari_salt._layers import ImageSource, class_color, colormap_of, new_labels
+from napari_salt._loaded import LoadedAdapter
 from napari_salt._messages import Failed, Finished, Job, Looked, Mask, Stop
 from napari_salt._options import Options
 from napari_salt._paint import PaintTable
@@ -30,43 +29,10 @@ from napari_salt.core.card import AdapterCard, ClassInfo, described
 from napari_salt.core.errors import SaltError
 from napari_salt.core.files import write_adapter_file
 
-__all__ = ["LoadedAdapter", "Session"]
+__all__ = ["Session"]
 
 Ask = Callable[[str, Sequence[str]], str | None]
 """Asks the user a question with some answers; gives the answer, or None for "cancel"."""
-
-
-@dataclass(frozen=True)
-class LoadedAdapter:
-    """An adapter's file in memory.
-
-    Parameters
-    ----------
-    content
-        The file's bytes.
-    card
-        What it tells of itself.
-    path
-        Where it was loaded from or saved to; None while it is only autosaved.
-    """
-
-    content: bytes
-    card: AdapterCard
-    path: Path | None = None
-
-    @property
-    def digest(self) -> str:
-        """Hash of the content."""
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def title(self) -> str:
-        """A short name for layers and windows."""
-        if self.card.name:
-            return self.card.name
-        if self.path is not None:
-            return self.path.name.removesuffix(".safetensors").removesuffix(".salt")
-        return " ".join(info.name for info in self.card.classes[:3])
 
 
 class Session:

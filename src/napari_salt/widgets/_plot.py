@@ -14,7 +14,8 @@ __all__ = ["TrainingPlot"]
 
 HEIGHT = 150
 TOOLTIP = (
-    "Grey: loss, mean of 10 steps, as a share of its highest. Colours: Dice of each class on held-out paint."
+    "Over the steps. Grey: loss, mean of 10 steps, as a share of its highest. Colours: Dice of each class on "
+    "held-out paint."
 )
 SMOOTHED = 10
 """The loss is drawn as a mean over this many steps: single crops differ a lot."""
@@ -30,7 +31,6 @@ class TrainingPlot(pg.PlotWidget):
         self.setMenuEnabled(False)
         self.setMouseEnabled(x=False, y=False)
         self.hideButtons()
-        self.setLabel("bottom", "steps")
         self.setYRange(0, 1, padding=0.03)
         self._loss = self.plot([], [], pen=pg.mkPen("#8f8f8f", width=1))
         self._curves: dict[int, pg.PlotDataItem] = {}

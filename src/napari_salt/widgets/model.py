@@ -11,7 +11,8 @@ from napari_salt.core.registry import BASES, BaseSpec
 from napari_salt.widgets._panel import Panel, button, checkbox, explain, row, words
 
 if TYPE_CHECKING:
-    from napari_salt._session import LoadedAdapter, Session
+    from napari_salt._loaded import LoadedAdapter
+    from napari_salt._session import Session
 
 __all__ = ["ModelPanel"]
 
