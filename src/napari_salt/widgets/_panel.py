@@ -20,10 +20,26 @@ from superqt import QCollapsible
 if TYPE_CHECKING:
     from napari_salt._session import Session
 
-__all__ = ["Panel", "button", "checkbox", "explain", "row", "words"]
+__all__ = ["Fold", "Panel", "button", "checkbox", "explain", "row", "words"]
+
+QWIDGETSIZE_MAX = 16_777_215
+"""Qt's "no limit", which its Python bindings do not all name."""
 
 
-class Panel(QCollapsible):
+class Fold(QCollapsible):
+    """A group of controls that folds away at once, and grows with what is in it."""
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self.setDuration(0)
+        self.toggled.connect(self._on_toggled)
+
+    def _on_toggled(self, opened: bool) -> None:  # noqa: FBT001 (Qt's signal)
+        if opened:  # its height was fixed to what it was at that moment
+            self.content().setMaximumHeight(QWIDGETSIZE_MAX)
+
+
+class Panel(Fold):
     """A collapsible group of controls for one part of the session.
 
     Parameters
@@ -54,7 +70,7 @@ class Panel(QCollapsible):
         self._problem.setVisible(bool(problem))
 
     @staticmethod
-    def form_of(group: QCollapsible) -> QFormLayout:
+    def form_of(group: Fold) -> QFormLayout:
         """A form inside `group`."""
         body = QWidget()
         form = QFormLayout(body)

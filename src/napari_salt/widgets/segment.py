@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFileDialog, QLineEdit, QProgressBar, QSpinBox
-from superqt import QCollapsible
 
-from napari_salt.widgets._panel import Panel, button, checkbox, explain, row, words
+from napari_salt.widgets._panel import Fold, Panel, button, checkbox, explain, row, words
 
 if TYPE_CHECKING:
     from napari_salt._session import Session
@@ -51,7 +50,7 @@ class SegmentPanel(Panel):
 
     def _make_options(self) -> None:
         options = self.session.options
-        self.more = QCollapsible("options")
+        self.more = Fold("options")
         form = Panel.form_of(self.more)
         self.views = QComboBox()
         for text, value in VIEWS:

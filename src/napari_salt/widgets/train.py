@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QLineEdit, QProgressBar, QSpinBox
-from superqt import QCollapsible
 
 from napari_salt.core.config import PRESET_MINUTES
-from napari_salt.widgets._panel import Panel, button, checkbox, explain, row, words
+from napari_salt.widgets._panel import Fold, Panel, button, checkbox, explain, row, words
 from napari_salt.widgets._plot import TrainingPlot
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class TrainPanel(Panel):
 
     def _make_advanced(self) -> None:
         options = self.session.options
-        self.advanced = QCollapsible("advanced")
+        self.advanced = Fold("advanced")
         self.rank, self.lora_rank = QLineEdit(str(options.rank)), QSpinBox()
         self.rank.setToolTip(
             "Top singular values that are scaled and shifted: a number, a share such as 0.5, or auto."
