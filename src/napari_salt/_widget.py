@@ -92,8 +92,10 @@ class SaltWidget(QScrollArea):
 
     def _connect_viewer(self) -> None:
         viewer = self.viewer
-        for name in ("inserted", "removed", "renamed"):
-            self.ties.connect(getattr(viewer.layers.events, name), self._follow_layers)
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            self.ties.connect(event, self._follow_layers)
+        for layer in viewer.layers:
+            layer.events.name.connect(self._follow_layers)
         for event in (viewer.dims.events.current_step, viewer.dims.events.ndisplay, camera_of(viewer).events):
             self.ties.connect(event, self._on_view_moved)
         self.ties.connect(viewer.events.theme, self._follow_theme)
@@ -126,7 +128,9 @@ class SaltWidget(QScrollArea):
             if label.movie() is not None:
                 label.movie().setSpeed(percent)
 
-    def _follow_layers(self, _event: Any = None) -> None:
+    def _follow_layers(self, event: Any = None) -> None:
+        if getattr(event, "type", "") == "inserted":
+            event.value.events.name.connect(self._follow_layers)
         self.annotate.follow_layers()
 
     def _follow_theme(self, _event: Any = None) -> None:
