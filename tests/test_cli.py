@@ -329,7 +329,7 @@ BAD = {
         segmenting(image="odd.tif"),
         "only the value 0",
     ),
-    "not supported: --dask": (good_adapter, segmenting("--dask", "here:1"), "--dask is not supported yet"),
+    "TIFF on a cluster": (good_adapter, segmenting("--dask", "here:1"), "workers read OME-Zarr"),
     "probabilities as NIfTI": (good_adapter, segmenting("--probabilities", "p.nii"), "as .zarr or .tif"),
     "probabilities over labels": (good_adapter, segmenting("--probabilities", "out.tif"), "different names"),
     "probabilities over the image": (

@@ -67,18 +67,19 @@ class Outputs:
         """What is kept of a slice: ``labels``, and ``0``, ``1``, ... for each class's probability."""
         arrays: dict[str, npt.NDArray[Any]] = {"labels": result.labels}
         if self.probabilities is not None:
-            values = result.probabilities
-            if self.probabilities_dtype == "uint8":
-                values = np.rint(255 * values)
-            planes = values.astype(self.probabilities_dtype)
+            planes = self.quantised(result.probabilities)
             arrays |= {str(position): plane for position, plane in enumerate(planes)}
         return arrays
+
+    def quantised(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Probabilities as they are written."""
+        if self.probabilities_dtype == "uint8":
+            probabilities = np.rint(255 * probabilities)
+        return probabilities.astype(self.probabilities_dtype)
 
 
 def segment(options: argparse.Namespace) -> Result:
     """``napari-salt segment``."""
-    if options.dask:
-        raise InputError("--dask is not supported yet; leave it out")
     from napari_salt.core.adapter import Adapter
 
     image = read_stack(options.image, axes=options.axes, channel=options.channel)
@@ -94,6 +95,10 @@ def segment(options: argparse.Namespace) -> Result:
         group=len(image.data) // image.frames if image.frames > 1 else None,
     )
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
+    if options.dask:
+        from napari_salt._cluster_command import segment_on_cluster
+
+        return segment_on_cluster(options.dask, image, adapter, config, outputs), False
     try:
         result, interrupted = run_segmentation(image, adapter, config, outputs)
     except KeyboardInterrupt:

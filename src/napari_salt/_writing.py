@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +19,7 @@ from napari_salt._tiff import TiffPlanes
 from napari_salt._zarr import ZarrPlanes, is_zarr
 from napari_salt.core.errors import InputError
 
-__all__ = ["ImageWriter", "LabelWriter", "check_target", "layout_of", "on_disk", "write_labels"]
+__all__ = ["ImageWriter", "LabelWriter", "check_target", "layout_of", "on_disk", "replacing", "write_labels"]
 
 _LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
 _FORMATS: dict[str, Callable[[Path, Layout], PlaneFile]] = {
@@ -52,7 +53,7 @@ class ImageWriter:
     def __init__(self, path: Path, layout: Layout) -> None:
         self._path = path
         self._layout = layout
-        self._temporary = path.with_name(f".part.{path.name}")  # the same again, if a kill leaves it behind
+        self._temporary = _temporary(path)
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -84,13 +85,7 @@ class ImageWriter:
     def _commit(self) -> None:
         if self._written < self._layout.n_planes:
             raise ValueError(f"only {self._written} of {self._layout.n_planes} slices were written")
-        on_disk(self._temporary)
-        old = self._path.with_name(f".old.{self._path.name}")
-        _remove(old)
-        if self._path.is_dir():  # a folder cannot take the place of another in one step
-            self._path.replace(old)
-        self._temporary.replace(self._path)
-        _remove(old)
+        _put(self._temporary, self._path)
 
 
 class LabelWriter:
@@ -232,6 +227,26 @@ def check_target(path: Path, source: Path) -> None:
         raise InputError(f"{path} is a file: give another name")
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name beside `path`; what the body writes there takes the place of `path`, if all goes well.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses.
+    """
+    temporary = _temporary(path)
+    try:
+        with writing(path):
+            _remove(temporary)
+        yield temporary
+        with writing(path):
+            _put(temporary, path)
+    finally:
+        _remove(temporary)
+
+
 def on_disk(path: Path) -> None:
     """Wait until a file, or each file of a folder, is where a power cut leaves it."""
     for file in path.rglob("*") if path.is_dir() else [path]:
@@ -245,6 +260,22 @@ def _format_of(path: Path) -> Callable[[Path, Layout], PlaneFile]:
         if path.name.lower().endswith(suffix):
             return plane_file
     raise InputError(f"{path}: the name tells the format: let it end with .tif, .zarr, .nii or .nii.gz")
+
+
+def _temporary(path: Path) -> Path:
+    """A name for what is not complete: the same again, if a kill leaves it behind."""
+    return path.with_name(f".part.{path.name}")
+
+
+def _put(complete: Path, path: Path) -> None:
+    """Let `complete` take the place of `path`, once it is safe on the disk."""
+    on_disk(complete)
+    old = path.with_name(f".old.{path.name}")
+    _remove(old)
+    if path.is_dir():  # a folder cannot take the place of another in one step
+        path.replace(old)
+    complete.replace(path)
+    _remove(old)
 
 
 def _remove(path: Path) -> None:

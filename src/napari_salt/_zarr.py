@@ -37,7 +37,7 @@ def open_zarr(path: Path, axes: str | None) -> Opened:
         if not is_zarr(path):
             what = "folder" if path.is_dir() else "file"
             raise InputError(f"{path} is a {what} but no Zarr: name an image file or a Zarr folder")
-        node = zarr.open(path, mode="r")
+        node = zarr.open(path.absolute(), mode="r")  # another process may have another folder
         if isinstance(node, zarr.Array):
             letters = _letters(axes, unnamed_axes(node.ndim), node, path)
             return Opened(node, letters, None, None)
@@ -52,12 +52,15 @@ def open_zarr(path: Path, axes: str | None) -> Opened:
 
 
 class ZarrPlanes:
-    """An OME-Zarr 0.5 image of one level, written plane by plane; a plane is a chunk."""
+    """An OME-Zarr 0.5 image of one level, written plane by plane; a plane is a chunk.
+
+    `array` is for those who write it in another order; what is not written is 0.
+    """
 
     def __init__(self, path: Path, layout: Layout) -> None:
         group = zarr.create_group(path, attributes={"ome": _metadata(layout)})
         chunks = (1,) * (len(layout.shape) - 2) + layout.shape[-2:]
-        self._array = group.create_array(
+        self.array = group.create_array(
             "0",
             shape=layout.shape,
             chunks=chunks,
@@ -68,7 +71,7 @@ class ZarrPlanes:
 
     def write(self, plane: npt.NDArray[Any]) -> None:
         """Write the next plane as a chunk."""
-        self._array[next(self._places)] = plane
+        self.array[next(self._places)] = plane
 
     def close(self) -> None:
         """All is written already."""

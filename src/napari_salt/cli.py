@@ -185,7 +185,9 @@ def _add_segment(verbs: Any) -> None:
         help="float16 (default), or uint8, where 255 is 1",
     )
     segment.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
-    segment.add_argument("--dask", metavar="ADDRESS", help="not supported yet")
+    segment.add_argument(
+        "--dask", metavar="ADDRESS", help="Dask scheduler whose workers do it; OME-Zarr in and out"
+    )
     segment.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 
 

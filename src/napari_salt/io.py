@@ -4,6 +4,7 @@ TIFF, OME-Zarr and NIfTI. A stack on disk is a lazy array of one chunk per slice
 that slice and little else. Everything that a user can put right is an `InputError` of one line.
 """
 
+import platform
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,6 +104,7 @@ class _Planes:
         self._array = opened.array
         self._letters = opened.axes
         self._path = path
+        self._place = path.absolute()
         self.shape = opened.array.shape
         self.ndim = len(self.shape)
         self.dtype = np.dtype(opened.array.dtype).newbyteorder("=")
@@ -116,6 +118,11 @@ class _Planes:
         return array
 
     def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
+        if not self._place.exists():  # Zarr would give 0
+            raise InputError(
+                f"{self._place} is not there on {platform.node()}: keep it while it is read, and on a "
+                "cluster in a folder that all machines share"
+            )
         try:
             return np.asarray(self._array[key]).astype(self.dtype, copy=False)
         except (OSError, *DAMAGE) as error:

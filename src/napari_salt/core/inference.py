@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,11 +18,22 @@ from napari_salt.core.compute import is_out_of_memory, precision, resolve_device
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import DeviceError, InputError
 from napari_salt.core.events import SliceResult
-from napari_salt.core.preprocess import SliceReader, resize
+from napari_salt.core.preprocess import SliceReader, Window, resize
 from napari_salt.core.segmenter import Segmenter, class_probabilities
 from napari_salt.core.stack import StackLike
 
-__all__ = ["SlicePredictor", "Tile", "label_dtype", "segment", "segmentation_events", "tiles_of"]
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = [
+    "SlicePredictor",
+    "Tile",
+    "label_dtype",
+    "segment",
+    "segmentation_events",
+    "tiles_of",
+    "wanted_slices",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +80,7 @@ def segment(
     config: SegmentConfig | None = None,
     *,
     pixel_size: float | None = None,
+    client: Client | None = None,
 ) -> NDArray[np.unsignedinteger]:
     """Segment a stack into memory.
 
@@ -79,6 +92,8 @@ def segment(
         What `train` gave, or a loaded file.
     pixel_size
         Micrometres per pixel in the plane, if known; lets an adapter meet other pixel sizes.
+    client
+        Of a Dask cluster whose workers do the work (see `core.cluster`).
 
     Returns
     -------
@@ -90,9 +105,22 @@ def segment(
     InputError, AdapterError, BaseModelError, DeviceError
     """
     labels = np.zeros(tuple(stack.shape[:3]), label_dtype(adapter.values))
-    for result in segmentation_events(stack, adapter, config, pixel_size=pixel_size):
-        labels[result.index] = result.labels
+    planes: Iterable[tuple[int, NDArray[np.unsignedinteger]]]
+    if client is None:
+        events = segmentation_events(stack, adapter, config, pixel_size=pixel_size)
+        planes = map(index_and_labels, events)
+    else:
+        from napari_salt.core.cluster import cluster_results
+
+        planes = cluster_results(client, stack, adapter, config, pixel_size=pixel_size, keep=index_and_labels)
+    for index, plane in planes:
+        labels[index] = plane
     return labels
+
+
+def index_and_labels(result: SliceResult) -> tuple[int, NDArray[np.unsignedinteger]]:
+    """What `segment` keeps of a slice."""
+    return result.index, result.labels
 
 
 def segmentation_events(
@@ -103,15 +131,17 @@ def segmentation_events(
     pixel_size: float | None = None,
     between: Callable[[], None] | None = None,
     segmenter: Segmenter | None = None,
+    window: Window | None = None,
 ) -> Iterator[SliceResult]:
     """Segment a stack, yielding each slice as it is done (see `segment`).
 
     `between` is called before each batch of tiles, so that a caller can do something else in the
-    meantime, or stop by raising. `segmenter` is the adapter's, built and merged, if there is one already.
+    meantime, or stop by raising. `segmenter` is the adapter's, built and merged, and `window` the stack's
+    intensities, if there is one already.
     """
     config = config or SegmentConfig()
-    slices = _wanted(config, stack.shape[0])
-    reader = SliceReader(stack, adapter.preprocess, pixel_size)
+    slices = wanted_slices(config, stack.shape[0])
+    reader = SliceReader(stack, adapter.preprocess, pixel_size, window)
     segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
     values = np.array([0, *adapter.values], label_dtype(adapter.values))
     predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
@@ -128,8 +158,8 @@ def segmentation_events(
             yield SliceResult(index, values[classes], probabilities, tiles)
 
 
-def _wanted(config: SegmentConfig, count: int) -> Sequence[int]:
-    """Slices to segment, in the order in which they come."""
+def wanted_slices(config: SegmentConfig, count: int) -> Sequence[int]:
+    """Slices to segment of a stack of `count`, in the order in which they come."""
     slices = range(count) if config.slices is None else config.slices
     for index in slices:
         if not 0 <= index < count:

@@ -44,6 +44,8 @@ class SliceReader:
         The rule; its window is measured on this stack.
     pixel_size
         Micrometres per pixel of this stack, if known.
+    window
+        The stack's intensities, if they were measured already.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class SliceReader:
     stack: StackLike
     preprocess: Preprocess
     pixel_size: float | None = None
+    window: Window | None = None
 
     def __post_init__(self) -> None:
         channels = check_stack(self.stack)
@@ -67,8 +70,8 @@ class SliceReader:
         height, width = self.stack.shape[1:3]
         self.size = (max(1, round(height * self.scale)), max(1, round(width * self.scale)))
         self._warned = False
-        percentiles = self.preprocess.percentiles
-        self._window = None if self.preprocess.independent else intensity_window(self.stack, percentiles)
+        if self.window is None and not self.preprocess.independent:
+            self.window = intensity_window(self.stack, self.preprocess.percentiles)
 
     def __len__(self) -> int:
         return int(self.stack.shape[0])
@@ -76,7 +79,7 @@ class SliceReader:
     def raw(self, index: int) -> NDArray[np.float32]:
         """Slice `index`, windowed to 0..1 at its own pixels, float32, shape (C, Y, X)."""
         plane = _plane(self.stack, index)
-        window = self._window or intensity_window(
+        window = self.window or intensity_window(
             plane[None], self.preprocess.percentiles, what=f"image {index}"
         )
         low = np.asarray(window.low)[:, None, None]

@@ -1,0 +1,174 @@
+"""``napari-salt segment --dask``: OME-Zarr in and out, each chunk written by the worker that made it."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_salt._image import one_line, writing
+from napari_salt._terminal import begun, progress_bar
+from napari_salt._writing import layout_of, replacing
+from napari_salt._zarr import ZarrPlanes, is_zarr
+from napari_salt.core.errors import InputError
+from napari_salt.core.stack import to_micrometres
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from napari_salt._segment_command import Outputs
+    from napari_salt._stack import Stack
+    from napari_salt.core.adapter import Adapter
+    from napari_salt.core.config import SegmentConfig
+    from napari_salt.core.events import SliceResult
+
+__all__ = ["segment_on_cluster"]
+
+PATIENCE = 3
+"""Seconds until a scheduler that does not answer is given up."""
+
+
+def segment_on_cluster(
+    address: str, image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs
+) -> dict[str, Any]:
+    """Segment with a progress bar; slices that are not asked for become 0.
+
+    Returns
+    -------
+    dict
+        What ``segment --json`` prints.
+
+    Raises
+    ------
+    InputError
+        If image and outputs are not OME-Zarr, or no scheduler is at `address`.
+    """
+    began = time.monotonic()
+    _check(image, outputs)
+    with _connected(address) as client, _outputs(image, adapter, config, outputs) as chunks:
+        from napari_salt.core.cluster import cluster_results
+
+        pixel_size = to_micrometres(image.spacing, image.unit)
+        results = begun(
+            cluster_results(client, image.data, adapter, config, pixel_size=pixel_size, keep=chunks)
+        )
+        written = []
+        with progress_bar(len(config.slices or image.data), "segmenting", "slice") as bar:
+            for slice_written in results:
+                written.append(slice_written)
+                bar.update()
+    return {
+        "seconds": round(time.monotonic() - began, 2),
+        "slices": len(written),
+        "tiles": sum(each.tiles for each in written),
+        "peak_memory_mb": round(max(each.peak_memory_mb for each in written), 1),
+    }
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A slice that is in the outputs, and what it took."""
+
+    tiles: int
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class _Target:
+    """An array of an OME-Zarr image in `folder`, in which each plane is a chunk."""
+
+    folder: Path
+    axes: str
+    array: zarr.Array[Any]
+
+    def write(self, index: int, per_frame: int, planes: npt.NDArray[Any]) -> None:
+        """Write slice `index`: (Y, X), or (C, Y, X) where there are channels."""
+        frame, z = divmod(index, per_frame)
+        place: dict[str, int | slice] = {"T": frame, "C": slice(None), "Z": z}
+        if not self.folder.exists():  # Zarr would make it, on a disk of this worker
+            raise InputError(
+                f"{platform.node()} does not see {self.folder.parent}: write to a folder that all share"
+            )
+        with writing(self.folder):
+            self.array[tuple(place[axis] for axis in self.axes[:-2])] = planes
+
+
+@dataclass(frozen=True)
+class _Chunks:
+    """Writes finished slices, on a worker."""
+
+    outputs: Outputs
+    device: str
+    per_frame: int
+    labels: _Target
+    probabilities: _Target | None
+
+    def __call__(self, result: SliceResult) -> _Written:
+        from napari_salt.core.compute import peak_memory_mb, resolve_device
+
+        self.labels.write(result.index, self.per_frame, result.labels)
+        if self.probabilities is not None:
+            planes = self.outputs.quantised(result.probabilities)
+            self.probabilities.write(result.index, self.per_frame, planes)
+        return _Written(result.tiles, peak_memory_mb(resolve_device(self.device)))
+
+
+def _check(image: Stack, outputs: Outputs) -> None:
+    outputs.check(image.source)
+    if outputs.resume:
+        raise InputError("--dask cannot go on with a stopped run: leave out --resume")
+    if not is_zarr(image.source):
+        raise InputError(
+            f"{image.source}: workers read OME-Zarr: convert the image (bioformats2raw, or save it from "
+            "napari), or leave out --dask"
+        )
+    for path in (outputs.labels, outputs.probabilities):
+        if path is not None and path.suffix.lower() != ".zarr":
+            raise InputError(
+                f"{path}: workers write OME-Zarr: let the name end with .zarr, or leave out --dask"
+            )
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise InputError('--dask needs Dask\'s scheduler: pip install "napari-salt[cluster]"') from error
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {address!r} ({one_line(error)}): give the address that "
+            "'dask scheduler' prints, such as tcp://host:8786"
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _outputs(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Iterator[_Chunks]:
+    """Make the outputs, full of 0; they get their names when all is written."""
+    from napari_salt.core.inference import label_dtype
+
+    with ExitStack() as stack:
+
+        def target(path: Path, dtype: np.dtype[Any], channels: tuple[str, ...] = ()) -> _Target:
+            layout = layout_of(path, image, dtype, channels=channels)
+            temporary = stack.enter_context(replacing(path.absolute()))
+            with writing(path):
+                return _Target(temporary, layout.axes, ZarrPlanes(temporary, layout).array)
+
+        labels, probabilities = target(outputs.labels, label_dtype(adapter.values)), None
+        if outputs.probabilities is not None:
+            names = ("background", *(info.name for info in adapter.classes))
+            probabilities = target(outputs.probabilities, np.dtype(outputs.probabilities_dtype), names)
+        yield _Chunks(outputs, config.device, len(image.data) // image.frames, labels, probabilities)
