@@ -1,6 +1,7 @@
 """Segmenting on a Dask cluster of two worker processes gives what one process gives."""
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -25,7 +26,7 @@ from stacks import multiscales, names, ome_zarr, save
 
 IMAGE, _ = tiny.discs(12)
 LARGE, _ = tiny.discs(8, 160)
-CPU = SegmentConfig(device="cpu")
+CPU = SegmentConfig(device="cpu", views=1)
 WANTED = (0, 1, 3, 6, 7, 8, 9, 11)
 
 
@@ -52,13 +53,15 @@ def here(tmp_path, monkeypatch):
 
 def on_disk(image, name="image.zarr"):
     """Write an OME-Zarr image of one chunk per slice."""
-    return ome_zarr(Path.cwd() / name, image, multiscales("zyx"), chunks=(1, *image.shape[1:]))
+    return ome_zarr(Path(name), image, multiscales("zyx"), chunks=(1, *image.shape[1:]))
 
 
 STACKS = {
     "dask": lambda image: da.from_array(image, chunks=(5, 32, 64)),
     "zarr": lambda image: zarr.open_array(on_disk(image), path="0", mode="r"),
-    "a file": lambda image: read_stack(on_disk(image)).data,
+    "persisted": lambda image: da.from_array(image, chunks=(5, 32, 64)).persist(),
+    "an OME-Zarr": lambda image: read_stack(on_disk(image)).data,
+    "a TIFF": lambda image: read_stack(save(Path(), image, "image.tif"), axes="ZYX").data,
 }
 
 
@@ -71,11 +74,14 @@ def test_any_stack_gives_what_one_process_gives(client, kind):
 
 
 CONFIGS = {
-    "some slices": ({}, SegmentConfig(device="cpu", slices=WANTED)),
-    "tidied": ({}, SegmentConfig(device="cpu", min_size=9, fill_holes=True, views=1)),
-    "smooth": ({}, SegmentConfig(device="cpu", smooth=True)),
-    "smooth within time points": ({}, SegmentConfig(device="cpu", smooth=True, group=4, slices=WANTED)),
-    "unrelated images": ({"independent": True}, SegmentConfig(device="cpu", smooth=True)),
+    "some slices": ({}, SegmentConfig(device="cpu", views=1, slices=WANTED)),
+    "tidied": ({}, SegmentConfig(device="cpu", views=1, min_size=9, fill_holes=True)),
+    "smooth": ({}, SegmentConfig(device="cpu", views=1, smooth=True)),
+    "smooth within time points": (
+        {},
+        SegmentConfig(device="cpu", views=1, smooth=True, group=4, slices=WANTED),
+    ),
+    "unrelated images": ({"independent": True}, SegmentConfig(device="cpu", views=1, smooth=True)),
 }
 
 
@@ -170,3 +176,11 @@ def test_refusals_are_one_quick_line(case, capsys):
     assert message in told
     assert told.count("\n") == 1
     assert names(Path.cwd()) == before
+
+
+def test_a_folder_that_is_not_there_is_not_read_as_0():
+    """Zarr takes missing chunks for empty ones, as a machine sees them that does not share the folder."""
+    stack = read_stack(on_disk(IMAGE)).data
+    shutil.rmtree("image.zarr")
+    with pytest.raises(InputError, match="a folder that all machines share"):
+        stack[0].compute()

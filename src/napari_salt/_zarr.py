@@ -37,7 +37,7 @@ def open_zarr(path: Path, axes: str | None) -> Opened:
         if not is_zarr(path):
             what = "folder" if path.is_dir() else "file"
             raise InputError(f"{path} is a {what} but no Zarr: name an image file or a Zarr folder")
-        node = zarr.open(path.absolute(), mode="r")  # another process may have another folder
+        node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             letters = _letters(axes, unnamed_axes(node.ndim), node, path)
             return Opened(node, letters, None, None)

@@ -51,10 +51,8 @@ def read_stack(path: str | Path, *, axes: str | None = None, channel: int | None
         a slice raises it too, if the file is damaged there.
     """
     path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    opened = _opener(path)(path, axes)
-    planes = _Planes(opened, path)
+    opened = _opened(path, axes)
+    planes = _Planes(opened, path, axes)
     sizes = dict(zip(opened.axes, planes.shape, strict=True))
     check_axes(sizes, channel, path)
     return Stack(
@@ -98,13 +96,13 @@ def read_labels(path: str | Path, *, axes: str | None = None) -> Stack:
 class _Planes:
     """A file's array for dask: each access reads what it needs, and names what it cannot read."""
 
-    def __init__(self, opened: Opened, path: Path) -> None:
+    def __init__(self, opened: Opened, path: Path, axes: str | None) -> None:
         if opened.close is not None:
             weakref.finalize(self, opened.close)
         self._array = opened.array
         self._letters = opened.axes
         self._path = path
-        self._place = path.absolute()
+        self._origin = path.absolute(), axes
         self.shape = opened.array.shape
         self.ndim = len(self.shape)
         self.dtype = np.dtype(opened.array.dtype).newbyteorder("=")
@@ -118,9 +116,9 @@ class _Planes:
         return array
 
     def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
-        if not self._place.exists():  # Zarr would give 0
+        if not self._origin[0].exists():  # Zarr would give 0
             raise InputError(
-                f"{self._place} is not there on {platform.node()}: keep it while it is read, and on a "
+                f"{self._origin[0]} is not there on {platform.node()}: keep it while it is read, and on a "
                 "cluster in a folder that all machines share"
             )
         try:
@@ -132,6 +130,20 @@ class _Planes:
                 f"{self._path}: the slice{place} cannot be read ({one_line(error)}); the file is "
                 "cut short or damaged: copy or export it again"
             ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file itself."""
+        return _reopened, self._origin
+
+
+def _reopened(path: Path, axes: str | None) -> _Planes:
+    return _Planes(_opened(path, axes), path, axes)
+
+
+def _opened(path: Path, axes: str | None) -> Opened:
+    if not path.exists():
+        raise InputError(f"{path} does not exist: check the path")
+    return _opener(path)(path, axes)
 
 
 def _opener(path: Path) -> Callable[[Path, str | None], Opened]:

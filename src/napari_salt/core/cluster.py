@@ -26,6 +26,7 @@ from distributed import (
     Worker,
     WorkerPlugin,
     as_completed,
+    futures_of,
     get_worker,
 )
 from distributed.client import FutureCancelledError
@@ -90,7 +91,7 @@ def cluster_results(
     model = _Model(adapter, segmenter, config, pixel_size, window, keep)
     smooth = config.smooth and not adapter.preprocess.independent
     work = (
-        (_part_of(stack, needed[0], needed[-1] + 1), needed, given)
+        (_part_of(stack, needed[0], needed[-1] + 1, client), needed, given)
         for given, needed in _runs(wanted, RUN if smooth else 1, beside=smooth)
     )
     with _one_line_errors(), _installed(model, client):
@@ -158,11 +159,15 @@ class _Part:
         return plane.compute(scheduler="synchronous") if isinstance(plane, da.Array) else plane
 
 
-def _part_of(stack: StackLike, first: int, stop: int) -> _Part:
-    shape, dtype = tuple(stack.shape), np.dtype(stack.dtype)
+def _part_of(stack: StackLike, first: int, stop: int, client: Client) -> _Part:
     planes = stack[first:stop]
-    planes = optimize(planes)[0] if isinstance(planes, da.Array) else np.asarray(planes)
-    return _Part(planes, first, shape, dtype)
+    if not isinstance(planes, da.Array):
+        planes = np.asarray(planes)
+    elif futures_of(planes):  # persisted: a worker cannot compute it by itself
+        planes = client.compute(planes).result()
+    else:
+        (planes,) = optimize(planes)
+    return _Part(planes, first, tuple(stack.shape), np.dtype(stack.dtype))
 
 
 def _runs(
