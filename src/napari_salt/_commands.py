@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from dataclasses import asdict
@@ -15,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from napari_salt._terminal import Interruption, begun, progress_bar
+from napari_salt._writing import check_folder
 from napari_salt.core.cache import is_file
 from napari_salt.core.config import SegmentConfig, TrainConfig
 from napari_salt.core.errors import InputError
@@ -282,12 +282,9 @@ def _check_adapter_path(path: Path) -> None:
     """Refuse an output that could not be written, before any work."""
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist; create it first")
+    check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"the folder {path.parent} cannot be written to; choose another")
 
 
 def _show(event: TrainingEvent, bar: tqdm[Any]) -> None:

@@ -28,12 +28,12 @@ def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
     """Add the files to the viewer: stacks with their voxel size, anything else as napari opens it."""
     for path in paths:
         if not path.name.lower().endswith(STACKS):
-            viewer.open(path)
+            viewer.open(path, plugin=None)
             continue
         try:
             stack = read_stack(path)
         except InputError:
-            viewer.open(path)  # napari or another plugin may know better
+            viewer.open(path, plugin=None)  # napari or another plugin may know better
             continue
         data = stack.data[0] if stack.was_2d else stack.data
         spacing = stack.spacing[-(data.ndim - stack.rgb) :] if stack.spacing else None

@@ -19,7 +19,16 @@ from napari_salt._tiff import TiffPlanes
 from napari_salt._zarr import ZarrPlanes, is_zarr
 from napari_salt.core.errors import InputError
 
-__all__ = ["ImageWriter", "LabelWriter", "check_target", "layout_of", "on_disk", "replacing", "write_labels"]
+__all__ = [
+    "ImageWriter",
+    "LabelWriter",
+    "check_folder",
+    "check_target",
+    "layout_of",
+    "on_disk",
+    "replacing",
+    "write_labels",
+]
 
 _LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
 _FORMATS: dict[str, Callable[[Path, Layout], PlaneFile]] = {
@@ -207,6 +216,19 @@ def layout_of(
     )
 
 
+def check_folder(path: Path) -> None:
+    """Refuse an output whose folder is not there, or cannot be written to.
+
+    Raises
+    ------
+    InputError
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist: create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} cannot be written to: choose another")
+
+
 def check_target(path: Path, source: Path) -> None:
     """Refuse an output that could not be written, or would overwrite `source`, before any work.
 
@@ -215,12 +237,9 @@ def check_target(path: Path, source: Path) -> None:
     InputError
     """
     _format_of(path)
-    if not path.parent.is_dir():
-        raise InputError(f"the folder {path.parent} does not exist: create it first")
+    check_folder(path)
     if path.is_dir() and not (is_zarr(path) and path.suffix.lower() == ".zarr"):
         raise InputError(f"{path} is a folder: give another name")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"the folder {path.parent} cannot be written to: choose another")
     if path.exists() and source.resolve().is_relative_to(path.resolve()):
         raise InputError(f"{path} is the input image: write to another file")
     if path.is_file() and path.suffix.lower() == ".zarr":

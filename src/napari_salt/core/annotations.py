@@ -196,12 +196,7 @@ def painted_diameter(slices: Sequence[PaintedSlice]) -> float:
     by_class: dict[int, list[tuple[float, int]]] = {}
     for painted in slices:
         for value in np.unique(painted.target[painted.target > 0]):
-            mask = painted.target == value
-            objects, count = ndimage.label(mask)
-            depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-            numbers = np.arange(1, count + 1)
-            thickness = 2 * ndimage.maximum(depth, objects, numbers)
-            areas = ndimage.sum_labels(mask, objects, numbers)
+            thickness, areas = _objects(painted.target == value)
             by_class.setdefault(int(value), []).extend(zip(thickness, areas, strict=True))
     return min(_weighted_median(pairs) for pairs in by_class.values())
 
@@ -258,6 +253,14 @@ def _target(
     return target
 
 
+def _objects(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Thickness (twice the largest distance to the border) and area in pixels of each connected object."""
+    objects, count = ndimage.label(mask)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    numbers = np.arange(1, count + 1)
+    return 2 * ndimage.maximum(depth, objects, numbers), ndimage.sum_labels(mask, objects, numbers)
+
+
 def _looks_like_strokes(slices: Iterable[PaintedSlice]) -> bool:
     """Whether every slice's paint is a few long thin marks: one brush width, far longer than wide."""
     verdicts = []
@@ -265,15 +268,11 @@ def _looks_like_strokes(slices: Iterable[PaintedSlice]) -> bool:
         mask = painted.target > 0
         if not mask.any():
             continue
-        objects, count = ndimage.label(mask)
-        depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
-        numbers = np.arange(1, count + 1)
-        width = 2 * ndimage.maximum(depth, objects, numbers)
-        areas = ndimage.sum_labels(mask, objects, numbers)
+        width, areas = _objects(mask)
         elongation = float(np.sum(areas * areas / width**2) / areas.sum())
         sparse = mask.mean() < 0.05
         one_brush = float(np.std(width) / np.mean(width)) < STROKE_SHARE
-        verdicts.append(sparse and count <= 20 and one_brush and elongation > 5)
+        verdicts.append(sparse and len(areas) <= 20 and one_brush and elongation > 5)
     return bool(verdicts) and all(verdicts)
 
 
