@@ -97,8 +97,10 @@ def test_a_base_that_knows_boxes_gets_boxes_around_a_click(knows_boxes):
     boxes = [tuple(np.clip((30 - h, 25 - h, 30 + h, 25 + h), 0, 63)) for h in halves]
     offered = [knows_boxes.logits(embedding, PromptSet(box=box)) for box in boxes]
     found = knows_boxes.logits(embedding, PromptSet(((30.0, 25.0),), (True,)))
-    assert sum(np.allclose(found, logits, atol=1e-4) for logits in offered) == 1
-    assert found[30, 25] > 0 or all(logits[30, 25] <= 0 for logits in offered)
+    # Clicks are decoded in bfloat16 where the processor has it: 8 bits of each number.
+    errors = sorted(np.abs(found - logits).max() / np.abs(logits).max() for logits in offered)
+    assert errors[0] < 0.02
+    assert errors[1] > 2 * errors[0]
 
 
 def test_more_clicks_are_heeded_by_a_base_that_knows_boxes(knows_boxes):

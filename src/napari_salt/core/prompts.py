@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from napari_salt.core.bases import BaseModel
+from napari_salt.core.compute import precision
 from napari_salt.core.preprocess import resize
 from napari_salt.core.registry import split_size
 from napari_salt.core.requests import PromptSet
@@ -121,9 +122,9 @@ class PromptPredictor:
             multimask_output=several,
         )
         side = self._spec.input_size
-        whole = F.interpolate(low_res_masks, (side, side), mode="bilinear", align_corners=False)
+        whole = F.interpolate(low_res_masks.float(), (side, side), mode="bilinear", align_corners=False)
         inside = whole[..., : embedding.scaled[0], : embedding.scaled[1]]
-        return resize(inside, embedding.size).flatten(0, 1), quality.flatten()
+        return resize(inside, embedding.size).flatten(0, 1), quality.flatten().float()
 
     def _from_boxes(self, embedding: ImageEmbedding, prompts: PromptSet) -> NDArray[np.float32]:
         """Logits from the best of several boxes around the positive clicks.
@@ -137,7 +138,8 @@ class PromptPredictor:
         corner = torch.tensor(embedding.scaled[::-1], device=self._device) - 1
         first = (on.amin(0) - margin).clamp_min(0)
         last = torch.minimum(on.amax(0) + margin, corner)
-        masks, quality = self._decode(embedding, None, torch.cat([first, last], dim=1))
+        with precision(self._device):  # several boxes at once, and a user who waits for them
+            masks, quality = self._decode(embedding, None, torch.cat([first, last], dim=1))
         size = torch.tensor(embedding.size)
         rows, columns = torch.tensor(prompts.points).round().long().clamp(min=0).minimum(size - 1).T
         agreement = ((masks[:, rows, columns] > 0) == positive).sum(1)

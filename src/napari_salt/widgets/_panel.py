@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
     QFormLayout,
@@ -33,6 +33,10 @@ class Fold(QCollapsible):
         super().__init__(title)
         self.setDuration(0)
         self.toggled.connect(self._on_toggled)
+
+    def eventFilter(self, _watched: QObject, _event: QEvent) -> bool:  # noqa: N802 (Qt's name)
+        """Leave the height alone when something inside changes its own."""
+        return False
 
     def _on_toggled(self, opened: bool) -> None:  # noqa: FBT001 (Qt's signal)
         if opened:  # its height was fixed to what it was at that moment
