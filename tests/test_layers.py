@@ -8,7 +8,8 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_salt._flat_stack import FlatStack, PaintSnapshot
-from napari_salt._layers import ImageSource, Output, Overlay, accept_mask, colormap_of, new_labels
+from napari_salt._image_source import ImageSource
+from napari_salt._layers import Output, Overlay, accept_mask, colormap_of, new_labels
 from napari_salt._paint import PaintTable
 from napari_salt.core.card import ClassInfo
 from napari_salt.core.errors import InputError

@@ -23,7 +23,6 @@ class Previewing:
         self._moved = False
         self._shown: int | None = None
         self.wanted = True
-        self.seconds = 0.0
 
     def enable(self, wanted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
         """Show previews, or take them away."""
@@ -63,7 +62,6 @@ class Previewing:
         """Show what came, if the view is still there; while training goes on, ask for the next."""
         session = self._session
         self._waiting = False
-        self.seconds = message.seconds
         if session.source is None or not self.wanted:
             return
         found = message.preview

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_salt._image_source import ImageSource
+from napari_salt._job import SessionJob
 from napari_salt._label_zarr import create_label_zarr
-from napari_salt._layers import ImageSource, Output
+from napari_salt._layers import Output
 from napari_salt._messages import Segment, SliceSegmented
-from napari_salt._progress import JobProgress
 from napari_salt._slice_ranges import parse_slices
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError, SaltError
@@ -39,12 +40,11 @@ class Result:
         return tuple(sorted(self.wanted - self.done))
 
 
-class Segmenting:
+class Segmenting(SessionJob):
     """Starts a segmentation, fills its layers, and knows what is left of it."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._progress: JobProgress | None = None
+        super().__init__(session)
         self._result: Result | None = None
 
     @property
@@ -108,8 +108,7 @@ class Segmenting:
             found = message.result
             result.output.write(found.index, found.labels, found.probabilities)
             result.done.add(found.index)
-            if self._progress is not None:
-                self._progress.show(len(result.wanted & result.done) / len(result.wanted))
+            self._show(len(result.wanted & result.done) / len(result.wanted))
         self._session.changed.emit("segmenting")
 
     @property
@@ -117,12 +116,6 @@ class Segmenting:
         """Slices done, and slices asked for."""
         result = self._result
         return (0, 0) if result is None else (len(result.wanted & result.done), len(result.wanted))
-
-    def end(self) -> None:
-        """Close the progress bar."""
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
 
     def _start(self, slices: tuple[int, ...]) -> None:
         session = self._session
@@ -138,7 +131,7 @@ class Segmenting:
         result.wanted = result.wanted | set(slices) if result.left else set(slices)
         result.done -= set(slices)
         self._result = result
-        self._progress = JobProgress("SALT segmenting", session.stop)
+        self._begin("SALT segmenting")
         session.run("segment", self._job(session.source, session.adapter, config))
 
     def _job(self, source: ImageSource, adapter: LoadedAdapter, config: SegmentConfig) -> Segment:

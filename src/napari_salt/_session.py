@@ -14,7 +14,8 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from napari_salt._autosave import Autosave, Saved
-from napari_salt._layers import ImageSource, class_color, colormap_of, new_labels
+from napari_salt._image_source import ImageSource
+from napari_salt._layers import class_color, colormap_of, new_labels
 from napari_salt._loaded import LoadedAdapter
 from napari_salt._messages import Failed, Finished, Job, Looked, Mask, Stop
 from napari_salt._options import Options
@@ -56,13 +57,10 @@ class Session:
         "segmenting", "suggestions", "prompt" or "preview"; "touched" asks for `recount` in a moment.
     problem
         Emits one line for the user, and the name of the control at fault or "".
-    info
-        Emits one line for the user.
     """
 
     changed = Signal(str)
     problem = Signal(str, str)
-    info = Signal(str)
 
     def __init__(
         self,

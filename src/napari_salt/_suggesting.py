@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_salt._job import SessionJob
 from napari_salt._messages import SliceScored, Suggest
-from napari_salt._progress import JobProgress
 from napari_salt.core.errors import SaltError
 from napari_salt.core.ranking import rank_slices
 
@@ -17,12 +17,11 @@ __all__ = ["Suggesting"]
 SHOWN = 8
 
 
-class Suggesting:
+class Suggesting(SessionJob):
     """Scores slices over the stack and ranks them."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._progress: JobProgress | None = None
+        super().__init__(session)
         self._scores: dict[int, float] = {}
 
     @property
@@ -51,7 +50,7 @@ class Suggesting:
             session.problem.emit(str(error), "suggest")
             return
         self._scores = {}
-        self._progress = JobProgress("SALT: slices to paint next", session.stop)
+        self._begin("SALT: slices to paint next")
         image = session.engine.offer(session.source.stack)
         job = Suggest(image, session.adapter.content, config, session.source.pixel_size)
         session.run("suggest", job)
@@ -67,15 +66,8 @@ class Suggesting:
         """Take in what the engine says."""
         if isinstance(message, SliceScored):
             self._scores[message.index] = message.uncertainty
-            if self._progress is not None:
-                self._progress.show(message.done / message.total)
+            self._show(message.done / message.total)
         self._session.changed.emit("suggestions")
-
-    def end(self) -> None:
-        """Close the progress bar."""
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
 
     def clear(self) -> None:
         """Forget the scores: they were another adapter's, or another image's."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_salt._job import SessionJob
 from napari_salt._messages import Downloading, Failed, Finished, ForestScored, StrokesFound, Train, Trained
-from napari_salt._progress import JobProgress
 from napari_salt.core.card import AdapterCard
 from napari_salt.core.errors import SaltError
 
@@ -38,7 +38,6 @@ class History:
     message: str = ""
     fraction: float = 0.0
     seconds: float = 0.0
-    phase: str = ""
 
     @property
     def seconds_left(self) -> float | None:
@@ -55,15 +54,15 @@ class History:
         return float(np.max(np.mean(list(self.scores.values()), axis=0)))
 
 
-class Training:
+class Training(SessionJob):
     """Starts a training, follows it, and hands its adapter to the session."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
+        super().__init__(session)
         self._asked: set[int] = set()
-        self._progress: JobProgress | None = None
         self._file: Path | None = None
         self._kept = False
+        self._again = False
         self._candidate: bytes | None = None
         self.history = History()
 
@@ -119,7 +118,7 @@ class Training:
             return
         self.history = History(message="loading the base model")
         self._file, self._kept, self._candidate = None, go_on, None
-        self._progress = JobProgress("SALT training", session.stop)
+        self._begin("SALT training")
         session.run(
             "train",
             Train(
@@ -148,19 +147,15 @@ class Training:
         self._session.changed.emit("training")
 
     def end(self) -> None:
-        """Close the progress bar."""
-        if self._progress is not None:
-            self._progress.close()
-            self._progress = None
+        """Close the progress bar; train, if a question had to be answered first."""
+        super().end()
         if self._again:
             self._again = False
             self.start()
 
-    _again = False
-
     def _on_moment(self, message: Trained) -> None:
         event, history = message.event, self.history
-        history.fraction, history.seconds, history.phase = event.fraction, event.seconds, event.phase
+        history.fraction, history.seconds = event.fraction, event.seconds
         if event.message:
             history.message = event.message
         if event.step > (history.steps[-1] if history.steps else 0):
@@ -175,15 +170,13 @@ class Training:
             self._candidate = message.adapter
             if measured or self._session.adapter is None:
                 self._keep(message.adapter)
-        if self._progress is not None:
-            self._progress.show(event.fraction, self.words())
+        self._show(event.fraction, self.words())
 
     def _on_download(self, message: Downloading) -> None:
         of = f" of {message.total / 1e6:.0f}" if message.total else ""
         text = f"downloading {message.name}: {message.received / 1e6:.0f}{of} MB"
         self.history.message = text
-        if self._progress is not None:
-            self._progress.show(message.received / message.total if message.total else 0.0, text)
+        self._show(message.received / message.total if message.total else 0.0, text)
 
     def _keep(self, content: bytes) -> None:
         """Autosave the adapter and make it the session's."""

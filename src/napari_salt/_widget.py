@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.notifications import show_info, show_warning
+from napari.utils.notifications import show_warning
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
@@ -65,7 +65,6 @@ class SaltWidget(QScrollArea):
         self.ties = Ties(self.session)
         self._connect_viewer()
         self.session.problem.connect(self._show_problem)
-        self.session.info.connect(show_info)
         self.session.changed.connect(self._on_session_changed)
         self.annotate.follow_layers()
         self._follow_theme()
