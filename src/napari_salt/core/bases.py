@@ -15,7 +15,7 @@ from napari_salt.core.checkpoints import kind_of, read_checkpoint, weights_diges
 from napari_salt.core.errors import BaseModelError
 from napari_salt.core.hiera import build_sam2
 from napari_salt.core.registry import BASES, DEFAULT_BASE, KINDS, BaseSpec, base_spec, split_size
-from napari_salt.core.tinyvit import build_lite_medsam, build_mobile_sam
+from napari_salt.core.tinyvit import build_tiny_sam
 from napari_salt.core.vit import LARGE, build_vit, native_size
 
 __all__ = [
@@ -168,6 +168,4 @@ def _build(spec: BaseSpec, state: Mapping[str, Tensor]) -> nn.Module:
         return build_vit(state, spec.input_size)
     if spec.kind == "sam2":
         return build_sam2(state, spec.input_size)
-    if spec.kind == "mobile-sam":
-        return build_mobile_sam(state, spec.input_size)
-    return build_lite_medsam(state)
+    return build_tiny_sam(state, spec.input_size)

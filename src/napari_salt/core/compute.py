@@ -80,6 +80,7 @@ def reused_memory() -> Iterator[None]:
     if platform.libc_ver()[0] != "glibc":
         yield
         return
+    torch.set_flush_denormal(True)
     libc = ctypes.CDLL(None)
     libc.mallopt(M_MMAP_MAX, 0)
     libc.mallopt(M_TRIM_THRESHOLD, -1)

