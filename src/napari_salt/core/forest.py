@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,20 +17,41 @@ from napari_salt.core.metrics import dice
 from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.stack import StackLike, check_stack
 
-__all__ = ["forest_held_out_dice", "forest_segmentation"]
+__all__ = ["Features", "filter_responses", "forest_held_out_dice", "forest_segmentation"]
+
+Features = Callable[[SliceReader, int], NDArray[Any]]
+"""What a forest sees of a slice: shape (Y, X, F), float."""
 
 DRAWN_PIXELS = 60_000
 TREES, DEPTH = 100, 20
 SIGMA_MIN, SIGMA_MAX = 0.7, 16
 
 
+def filter_responses(reader: SliceReader, index: int) -> NDArray[Any]:
+    """Intensity, edges and texture of one slice at scales from 0.7 to 16 pixels, shape (Y, X, F)."""
+    plane = np.moveaxis(reader.raw(index), 0, -1)
+    colour = plane.shape[-1] > 1
+    features: NDArray[Any] = multiscale_basic_features(  # type: ignore[no-untyped-call]
+        plane if colour else plane[..., 0],
+        sigma_min=SIGMA_MIN,
+        sigma_max=SIGMA_MAX,
+        channel_axis=-1 if colour else None,
+    )
+    return features
+
+
 def forest_segmentation(
-    reader: SliceReader, annotations: Annotations, slices: Sequence[int], *, seed: int = 0
+    reader: SliceReader,
+    annotations: Annotations,
+    slices: Sequence[int],
+    *,
+    seed: int = 0,
+    features_of: Features = filter_responses,
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Segment `slices` with a random forest trained on the painted pixels.
 
-    Intensity, edges and texture at scales from 0.7 to 16 pixels; 60,000 painted pixels drawn at
-    random; 100 trees of depth at most 20, classes weighted by their rarity.
+    60,000 painted pixels are drawn at random; 100 trees of depth at most 20, classes weighted by their
+    rarity.
 
     Parameters
     ----------
@@ -42,6 +63,8 @@ def forest_segmentation(
         Slices to segment.
     seed
         Of the draw and the forest.
+    features_of
+        What the forest sees of each pixel.
 
     Yields
     ------
@@ -51,7 +74,7 @@ def forest_segmentation(
     features, targets = [], []
     for painted in annotations.slices:
         known = painted.target != IGNORE
-        features.append(_features(reader, painted.index)[known])
+        features.append(features_of(reader, painted.index)[known])
         targets.append(painted.target[known])
     x, y = np.concatenate(features), np.concatenate(targets)
     drawn = np.random.default_rng(seed).permutation(len(y))[:DRAWN_PIXELS]
@@ -60,7 +83,7 @@ def forest_segmentation(
     ).fit(x[drawn], y[drawn])
     values = np.array([0, *annotations.values])
     for index in slices:
-        planes = _features(reader, index)
+        planes = features_of(reader, index)
         numbers = forest.predict(planes.reshape(-1, planes.shape[-1]))
         yield index, values[numbers].reshape(planes.shape[:2])
 
@@ -94,16 +117,3 @@ def forest_held_out_dice(
         truths.append(table[painted.target[known]])
     guess, truth = np.concatenate(guesses), np.concatenate(truths)
     return {value: dice(guess == value, truth == value) for value in annotations.values}
-
-
-def _features(reader: SliceReader, index: int) -> NDArray[Any]:
-    """Filter responses of one slice, shape (Y, X, F)."""
-    plane = np.moveaxis(reader.raw(index), 0, -1)
-    colour = plane.shape[-1] > 1
-    features: NDArray[Any] = multiscale_basic_features(  # type: ignore[no-untyped-call]
-        plane if colour else plane[..., 0],
-        sigma_min=SIGMA_MIN,
-        sigma_max=SIGMA_MAX,
-        channel_axis=-1 if colour else None,
-    )
-    return features

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from napari_salt.core.salt import adapted_layers
 
-__all__ = ["relative_adamw"]
+__all__ = ["LOW_RANK_SHARE", "relative_adamw"]
 
 LOW_RANK_SHARE = 0.25
 """Step of the low-rank factors, whose steps multiply, against that of a parameter of size 1."""
@@ -18,16 +19,17 @@ SMALLEST = 2.0**-5
 WEIGHT_DECAY = 0.01
 
 
-def relative_adamw(model: nn.Module) -> torch.optim.AdamW:
+def relative_adamw(model: nn.Module, given: Mapping[nn.Parameter, float] | None = None) -> torch.optim.AdamW:
     """AdamW over the trainable parameters of `model`, with one group per step size.
 
     Adam moves every entry by about the learning rate, whatever its size: a batch norm's gain of 0.05
     is ruined by steps that a gain of 1 hardly feels. So each parameter's rate is the schedule's times
     its size at the start, as in Shazeer and Stern, "Adafactor", 2018, section 8 (relative step size).
     The size of a SALT shift is that of the singular values it is added to. Groups hold the share under
-    ``"share"``, rounded to powers of two so that they are few.
+    ``"share"``, rounded to powers of two so that they are few. `given` are the sizes of parameters
+    whose start does not tell them, such as factors that begin at 0.
     """
-    sizes: dict[int, float] = {}
+    sizes = {id(parameter): size for parameter, size in (given or {}).items()}
     for salt in adapted_layers(model).values():
         if salt.rank:
             sizes[id(salt.shift)] = float(salt.s_top.mean())

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_salt.core.adapter import Adapter, ClassInfo
 from napari_salt.core.annotations import (
@@ -38,7 +38,7 @@ from napari_salt.core.segmenter import Segmenter
 from napari_salt.core.stack import StackLike, check_stack
 from napari_salt.core.validation import held_out_dice
 
-__all__ = ["Look", "check_shapes", "loss_and_gradients", "train", "training_events"]
+__all__ = ["Adapt", "Look", "check_shapes", "loss_and_gradients", "train", "training_events"]
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +57,7 @@ MAX_FAILED_STEPS = 10
 
 
 Look = Callable[[int, tuple[float, float]], Preview]
+Adapt = Callable[[Segmenter], Mapping[nn.Parameter, float]]
 
 
 def train(
@@ -84,6 +85,7 @@ def training_events(
     init: Adapter | None = None,
     pixel_size: float | None = None,
     between: Callable[[Look], None] | None = None,
+    adapt: Adapt | None = None,
 ) -> Iterator[TrainingEvent]:
     """Train an adapter, telling of every step.
 
@@ -107,6 +109,9 @@ def training_events(
     between
         Called after every step with a function that previews what has been learnt:
         ``look(index, (y, x))`` segments the square around a point. It may raise to end the training.
+    adapt
+        Puts another method than SALT on the segmenter, frozen but for its tokens, and gives the sizes
+        of the parameters that do not tell theirs (see `relative_adamw`).
 
     Yields
     ------
@@ -128,7 +133,7 @@ def training_events(
         values=init.values if init else (),
     )
     with reused_memory():
-        run = _start(image, annotations, config, init, pixel_size, clock)
+        run = _start(image, annotations, config, init, pixel_size, clock, adapt)
         for event in run.events():
             yield event
             if between is not None:
@@ -161,6 +166,7 @@ class _Run:
     clock: Clock
     batch_size: int
     advice: str
+    sizes: Mapping[nn.Parameter, float]
     step: int = 0
     failed: int = 0
     damping: float = 1.0
@@ -170,7 +176,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.segmenter.parameters() if p.requires_grad]
-        self.optimizer = relative_adamw(self.segmenter)
+        self.optimizer = relative_adamw(self.segmenter, self.sizes)
         self.average = MovingAverage(self.parameters, EMA_DECAY)
 
     def events(self) -> Iterator[TrainingEvent]:
@@ -334,6 +340,7 @@ def _start(
     init: Adapter | None,
     pixel_size: float | None,
     clock: Clock,
+    adapt: Adapt | None,
 ) -> _Run:
     """Load the base, put SALT on it, and set out the paint."""
     device = resolve_device(config.device)
@@ -347,7 +354,9 @@ def _start(
     # Not training: decomposing a large base takes minutes, but only the first time.
     with torch.random.fork_rng(devices=[]), clock.stopped():
         torch.manual_seed(config.seed)
-        segmenter = Segmenter(base.module, base.spec, len(annotations.values), config.salt)
+        salt = config.salt if adapt is None else None
+        segmenter = Segmenter(base.module, base.spec, len(annotations.values), salt)
+        sizes = {} if adapt is None else adapt(segmenter)
     if init is not None:
         init.widened(segmenter, annotations.values).write_to(segmenter)
     split = hold_out(annotations.slices)
@@ -369,6 +378,7 @@ def _start(
         clock,
         batch_size=config.batch_size or (1 if device.type == "cpu" else 4),
         advice=advice(annotations, split, FINAL_PHASE),
+        sizes=sizes,
     )
 
 
