@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 import torch
 from adapters import METHODS, Method, built, encoder_features
 from numpy.typing import NDArray
@@ -39,8 +38,7 @@ from napari_salt.core.stack import check_stack
 from napari_salt.core.training import training_events
 
 BASE = "lite-medsam"
-FORESTS = {"forest": "random forest, filters", "encoder-forest": "random forest, encoder's features"}
-TITLES = {**{name: method.title for name, method in METHODS.items()}, **FORESTS}
+FORESTS = ("forest", "encoder-forest")
 VIEWS = 1
 
 Planes = list[NDArray[Any]]
@@ -50,12 +48,12 @@ def main() -> None:
     """Run what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("set", choices=SETS)
-    parser.add_argument("method", choices=TITLES)
+    parser.add_argument("method", choices=[*METHODS, *FORESTS])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--slices", type=int, help="score only so many slices of each stack")
-    parser.add_argument("--keep", type=Path, help="where to write the scored slices' labels (.tif)")
+    parser.add_argument("--keep", type=Path, help="where to write the scored slices' labels (.npy)")
     options = parser.parse_args()
     own, others = own_part(options.set), other_parts(options.set)
     own, *others = (replace(part, slices=part.slices[: options.slices]) for part in [own, *others])
@@ -67,9 +65,7 @@ def main() -> None:
         found, told = grown(options.set, options.method, [own, *others], options.seed)
     if options.keep:
         options.keep.parent.mkdir(parents=True, exist_ok=True)
-        tifffile.imwrite(
-            options.keep, np.stack(found[: len(own.slices)]).astype(np.uint8), compression="zlib"
-        )
+        np.save(options.keep, np.stack(found[: len(own.slices)]).astype(np.uint8))
     classes = SETS[options.set].classes
     result = {
         **scores(found[: len(own.slices)], [own], classes),

@@ -39,8 +39,6 @@ class Method:
 
     Parameters
     ----------
-    title
-        As the table shows it.
     adapt
         What `training_events` takes; None for what SALT's own parametrization expresses.
     salt
@@ -49,7 +47,6 @@ class Method:
         Highest of the schedule, relative to the size of what is changed.
     """
 
-    title: str
     adapt: Adapt | None = None
     salt: SaltConfig = SALT
     learning_rate: float = 2e-3
@@ -93,10 +90,10 @@ def decoder_only(segmenter: Segmenter) -> Mapping[nn.Parameter, float]:
 
 
 METHODS: Mapping[str, Method] = {
-    "salt": Method("SALT"),
-    "lora": Method(f"LoRA, rank {LORA_RANK}", lora),
-    "ssam": Method("S-SAM", salt=SaltConfig(rank=1.0, lora_rank=0)),
-    "decoder": Method("decoder only", decoder_only),
+    "salt": Method(),
+    "lora": Method(lora),
+    "ssam": Method(salt=SaltConfig(rank=1.0, lora_rank=0)),
+    "decoder": Method(decoder_only),
 }
 
 

@@ -1,0 +1,162 @@
+"""Tables, plot and pictures of the accuracy benchmark's results."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from sets import SETS, own_part
+from skimage.segmentation import find_boundaries
+
+METHODS: Mapping[str, str] = {
+    "salt": "SALT",
+    "lora": "LoRA",
+    "ssam": "S-SAM",
+    "decoder": "decoder only",
+    "forest": "forest, filters",
+    "encoder-forest": "forest, encoder",
+}
+COLOURS = mpl.colormaps["tab10"].colors
+Results = Mapping[str, Mapping[str, Any]]
+Scores = Mapping[str, Any]
+
+
+def table(results: Results) -> str:
+    """Markdown: accuracy of every method on every set, SALT's place, its seeds, and what methods cost."""
+    return "\n".join(filter(None, (accuracy(results), places(results), seeds(results), costs(results))))
+
+
+def accuracy(results: Results) -> str:
+    """Mean Dice and mean HD95 by set and method, the best Dice in bold."""
+    rows = [["mean Dice (HD95, px)", *METHODS.values()]]
+    for title, scores in compared(results):
+        best = max((round(s["mean_dice"], 3) for s in scores.values()), default=None)
+        rows.append([title, *(cell(scores.get(method), best) for method in METHODS)])
+    return markdown(rows)
+
+
+def compared(results: Results) -> Iterable[tuple[str, dict[str, Scores]]]:
+    """Title and each method's scores with seed 0, of all sets and then of what is scored apart."""
+    for name, chosen in SETS.items():
+        found = {m: results[f"{name}/{m}/seed0"] for m in METHODS if f"{name}/{m}/seed0" in results}
+        yield chosen.title, found
+        if chosen.others or chosen.cases:
+            apart = "other patients" if chosen.others else "other cases"
+            yield f"{chosen.title}, {apart}", {m: scores["others"] for m, scores in found.items()}
+
+
+def cell(scores: Scores | None, best: float | None) -> str:
+    """Dice and HD95 as the table shows them."""
+    if scores is None:
+        return "-"
+    dice = f"{scores['mean_dice']:.3f}"
+    distances = [c["hd95"] for c in scores["classes"].values() if c["hd95"] is not None]
+    shown = f"**{dice}**" if round(scores["mean_dice"], 3) == best else dice
+    return f"{shown} ({np.mean(distances):.1f})" if distances else shown
+
+
+def places(results: Results) -> str:
+    """SALT's place by mean Dice among the methods, where all of them have run."""
+    whole = [(title, scores) for title, scores in compared(results) if len(scores) == len(METHODS)]
+    lines = []
+    for title, scores in whole:
+        ranked = sorted(scores, key=lambda method: -scores[method]["mean_dice"])
+        place = ranked.index("salt") + 1
+        behind = scores[ranked[0]]["mean_dice"] - scores["salt"]["mean_dice"]
+        rest = "" if place == 1 else f", {behind:.3f} behind {METHODS[ranked[0]]}"
+        lines.append(f"- {title}: place {place} of {len(ranked)}{rest}\n")
+    if not whole:
+        return ""
+    means = {m: np.mean([scores[m]["mean_dice"] for _, scores in whole]) for m in METHODS}
+    told = ", ".join(f"{METHODS[m]} {means[m]:.3f}" for m in sorted(means, key=lambda m: -means[m]))
+    return f"Mean over the {len(whole)} rows: {told}. SALT's place:\n\n{''.join(lines)}"
+
+
+def seeds(results: Results) -> str:
+    """SALT's mean Dice by seed, where there are several."""
+    rows = [["SALT's mean Dice", "seed 0", "seed 1", "seed 2", "spread"]]
+    for name, chosen in SETS.items():
+        keys = [f"{name}/salt/seed{seed}" for seed in range(3)]
+        if all(key in results for key in keys):
+            dice = [results[key]["mean_dice"] for key in keys]
+            rows.append([chosen.title, *(f"{d:.3f}" for d in dice), f"{max(dice) - min(dice):.3f}"])
+    return markdown(rows) if len(rows) > 1 else ""
+
+
+def costs(results: Results) -> str:
+    """Medians over the sets: what training takes and leaves."""
+    rows = [["method", "trained parameters", "adapter, MB", "steps in the budget", "s/step", "peak MB"]]
+    for method, title in METHODS.items():
+        own = [r for key, r in results.items() if key.split("/")[1] == method and "steps" in r]
+        if own:
+            names = ("trainable_parameters", "adapter_bytes", "steps", "seconds_per_step", "peak_memory_mb")
+            count, size, steps, pace, memory = (np.median([r[name] for r in own]) for name in names)
+            numbers = [f"{count:,.0f}", f"{size / 1e6:.2f}", f"{steps:.0f}", f"{pace:.2f}", f"{memory:.0f}"]
+            rows.append([title, *numbers])
+    return markdown(rows) if len(rows) > 1 else ""
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """A table whose first row is its head."""
+    head, *body = rows
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *body])
+
+
+def plot(results: Results, path: Path) -> None:
+    """Mean Dice of every method on every set as dots, SALT's other seeds as small ones."""
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots()
+    rows = [(title, scores) for title, scores in compared(results) if scores]
+    for place, (method, title) in enumerate(METHODS.items()):
+        points = [(s[method]["mean_dice"], -row) for row, (_, s) in enumerate(rows) if method in s]
+        size, marker = (70, "D") if method == "salt" else (40, "o")
+        axes.scatter(*np.reshape(points, (-1, 2)).T, s=size, marker=marker, label=title, zorder=9 - place)
+    titles = [title for title, _ in rows]
+    for key, result in results.items():
+        name, method, seed = key.split("/")
+        if method == "salt" and seed != "seed0":
+            axes.scatter(result["mean_dice"], -titles.index(SETS[name].title), s=18, marker="D", c="C0")
+    axes.set_yticks([-row for row in range(len(rows))], titles)
+    axes.set_xlabel("mean Dice on slices that were not painted")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    figure.savefig(path, dpi=130, bbox_inches="tight")
+
+
+def pictures(results: Results, folder: Path) -> None:
+    """One PNG per set in `folder`: a scored slice, its truth, and what each method found of it."""
+    for name, chosen in SETS.items():
+        kept = {method: folder / name / f"{method}-seed0.npy" for method in METHODS}
+        found = {method: np.load(file) for method, file in kept.items() if file.exists()}
+        if not found:
+            continue
+        # A try scores fewer slices.
+        place = min(len(chosen.scored) // 2, *(len(planes) - 1 for planes in found.values()))
+        part, index = own_part(name), chosen.scored[place]
+        panels = {f"slice {index}": np.zeros_like(part.truth[index]), "truth": part.truth[index]}
+        for method, planes in found.items():
+            dice = results[f"{name}/{method}/seed0"]["mean_dice"]
+            panels[f"{METHODS[method]}, Dice {dice:.3f}"] = planes[place]
+        figure = Figure(figsize=(20, 10.5), layout="tight")
+        for axis, (title, labels) in zip(figure.subplots(2, 4).flat, panels.items(), strict=False):
+            axis.imshow(overlaid(part.image[index], labels), interpolation="nearest")
+            axis.set_title(title)
+        for axis in figure.axes:
+            axis.axis("off")
+        figure.savefig(folder / f"{name}.png", dpi=70)
+
+
+def overlaid(image: NDArray[Any], labels: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+    """`image` (Y, X) or (Y, X, 3) with its classes tinted and outlined, RGB from 0 to 1."""
+    low, high = np.percentile(image, (0.5, 99.5))
+    shown = np.clip((image - low) / max(high - low, 1), 0, 1).astype(np.float32)
+    rgb = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=-1)
+    outlines = find_boundaries(labels, mode="inner")
+    for value in np.unique(labels[labels > 0]):
+        colour = np.array(COLOURS[(value - 1) % len(COLOURS)][:3], np.float32)
+        rgb[labels == value] = 0.7 * rgb[labels == value] + 0.3 * colour
+        rgb[outlines & (labels == value)] = colour
+    return rgb
