@@ -63,11 +63,12 @@ def places(results: Results) -> str:
     whole = [(title, scores) for title, scores in compared(results) if len(scores) == len(METHODS)]
     lines = []
     for title, scores in whole:
-        ranked = sorted(scores, key=lambda method: -scores[method]["mean_dice"])
-        place = ranked.index("salt") + 1
-        behind = scores[ranked[0]]["mean_dice"] - scores["salt"]["mean_dice"]
-        rest = "" if place == 1 else f", {behind:.3f} behind {METHODS[ranked[0]]}"
-        lines.append(f"- {title}: place {place} of {len(ranked)}{rest}\n")
+        dice = {method: round(scores[method]["mean_dice"], 3) for method in METHODS}
+        best = max(dice, key=dice.__getitem__)
+        place = 1 + sum(other > dice["salt"] for other in dice.values())
+        shared = "" if list(dice.values()).count(dice["salt"]) == 1 else ", shared"
+        behind = "" if place == 1 else f", {dice[best] - dice['salt']:.3f} behind {METHODS[best]}"
+        lines.append(f"- {title}: place {place} of {len(dice)}{shared}{behind}\n")
     if not whole:
         return ""
     means = {m: np.mean([scores[m]["mean_dice"] for _, scores in whole]) for m in METHODS}

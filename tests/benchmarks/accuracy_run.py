@@ -93,10 +93,13 @@ def adapted(
         learning_rate=method.learning_rate,
     )
     adapter: Adapter | None = None
+    began, worked = time.monotonic(), time.process_time()
     for event in training_events(parts[0].image, paint_of(name), config, adapt=method.adapt):
         adapter = event.adapter or adapter
     if adapter is None:
         raise RuntimeError("training ended without an adapter")
+    # Well below 1 where other processes took the cores: such a run is worth making again.
+    cpu_share = (time.process_time() - worked) / (time.monotonic() - began) / torch.get_num_threads()
     began = time.monotonic()
     segmenter = built(method, adapter, load_base(BASE))
     found = [plane for part in parts for plane in segmented(part, adapter, segmenter)]
@@ -105,6 +108,7 @@ def adapted(
         "steps": steps,
         "training_seconds": seconds,
         "seconds_per_step": round(seconds / max(1, steps), 3),
+        "cpu_share": round(cpu_share, 2),
         "segmenting_seconds": round(time.monotonic() - began, 1),
         "trainable_parameters": adapter.parameter_count,
         "adapter_bytes": adapter.size_bytes,
