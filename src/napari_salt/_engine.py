@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from napari_salt import _messages as messages
-from napari_salt.core.errors import SaltError
+from napari_salt.core.errors import BaseModelError, DeviceError, SaltError
 
 if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
@@ -46,6 +46,10 @@ UPDATE_SECONDS = 0.1
 """Steps that say nothing new are told at most this often."""
 NICENESS = 5
 """The GUI comes first."""
+FAULTS = {BaseModelError: "base", DeviceError: "device"}
+"""The setting that an error is about, by its kind."""
+OUT_OF_MEMORY = "out of memory; close other programs, or choose a smaller base model"
+UNEXPECTED = "{}; this is not your fault: please report it with what napari's log says"
 KEPT_MODELS, KEPT_READERS, KEPT_EMBEDDINGS = 2, 4, 64
 
 
@@ -230,8 +234,11 @@ class Engine:
         if split_size(reference)[0] not in BASES:
             return
         spec = base_spec(reference)
+        told = 0.0
         for progress in download(spec) if spec.checkpoint() is None else ():
-            self._send(messages.Downloading(spec.name, progress.received, progress.total))
+            if time.monotonic() - told > UPDATE_SECONDS:
+                told = time.monotonic()
+                self._send(messages.Downloading(spec.name, progress.received, progress.total))
             self._check_stop()
 
     def _between_steps(self, look: Callable[[int, tuple[float, float]], Preview]) -> None:
@@ -352,11 +359,16 @@ class Engine:
 
 
 def _failure(request: Any, error: Exception) -> messages.Failed:
+    from napari_salt.core.compute import is_out_of_memory
+
     name = type(request).__name__
+    fault = next((fault for kind, fault in FAULTS.items() if isinstance(error, kind)), "")
     if isinstance(error, SaltError):
-        return messages.Failed(name, str(error))
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return messages.Failed(name, " ".join(text.split()), traceback.format_exc())
+        return messages.Failed(name, str(error), fault)
+    if is_out_of_memory(error):
+        return messages.Failed(name, OUT_OF_MEMORY, "base", traceback.format_exc())
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return messages.Failed(name, UNEXPECTED.format(text), details=traceback.format_exc())
 
 
 def main() -> None:

@@ -226,10 +226,13 @@ class Failed:
         Class name of the request, or "" where the engine itself went down.
     message
         One line for the user, with the remedy.
+    fault
+        The setting at fault, "base" or "device", or "" where that is not known.
     details
         Traceback, for an error that is not the user's.
     """
 
     request: str
     message: str
+    fault: str = ""
     details: str = ""

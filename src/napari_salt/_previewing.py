@@ -75,7 +75,7 @@ class Previewing:
     def on_failed(self, message: Failed) -> None:
         """Tell why there is no preview."""
         self._waiting = False
-        self._session.problem.emit(message.message, "preview")
+        self._session.tell(message)
 
     def reset(self) -> None:
         """Expect no more answer: the engine is gone."""

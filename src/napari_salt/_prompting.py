@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_salt._layers import Overlay, accept_mask
-from napari_salt._messages import Ask, Mask
+from napari_salt._messages import Ask, Failed, Mask
 from napari_salt.core.events import Preview
 
 if TYPE_CHECKING:
@@ -95,6 +95,11 @@ class Prompting:
         shown = (message.mask * value).astype(np.min_scalar_type(value))
         self._overlay.show(session.source, Preview(message.index, 0, 0, shown), session.colormap)
         session.changed.emit("prompt")
+
+    def on_failed(self, message: Failed) -> None:
+        """Take no more clicks: why there is no mask would be told at each of them."""
+        self.activate(False)
+        self._session.tell(message)
 
     def accept(self) -> int:
         """Paint the mask as the selected label, undoable; give the number of pixels painted."""

@@ -6,6 +6,7 @@ process; its messages come back on the GUI thread.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from napari_salt.core.errors import SaltError
 from napari_salt.core.files import write_adapter_file
 
 __all__ = ["Session"]
+
+logger = logging.getLogger(__name__)
 
 Ask = Callable[[str, Sequence[str]], str | None]
 """Asks the user a question with some answers; gives the answer, or None for "cancel"."""
@@ -99,13 +102,13 @@ class Session:
         channel_axis: int | None = None,
         channels: Sequence[int] = (),
     ) -> None:
-        """Work on `layer`; labels that do not fit it are let go."""
-        source = None
-        if layer is not None:
-            try:
-                source = ImageSource(layer, level, channel_axis, tuple(channels))
-            except SaltError as error:
-                self.problem.emit(str(error), "image")
+        """Work on `layer`; what cannot be worked on changes nothing."""
+        try:
+            source = layer and ImageSource(layer, level, channel_axis, tuple(channels))
+        except SaltError as error:
+            self.changed.emit("image")
+            self.problem.emit(str(error), "image")
+            return
         self.source = source
         self.previewing.clear()
         self.prompting.clear()
@@ -317,6 +320,12 @@ class Session:
         """Why nothing can be segmented, or ""."""
         return "" if self.adapter is not None else "train or load an adapter first"
 
+    def tell(self, failure: Failed) -> None:
+        """Tell what went wrong in the engine; what is not the user's goes to the log."""
+        if failure.details:
+            logger.error("%s\n%s", failure.message, failure.details)
+        self.problem.emit(failure.message, failure.fault or failure.request.lower())
+
     def close(self) -> None:
         """End all work and let go of the viewer."""
         self.engine.message.disconnect(self._on_message)
@@ -333,7 +342,7 @@ class Session:
         elif isinstance(message, Mask):
             self.prompting.on_mask(message)
         elif isinstance(message, Failed) and message.request in ("Look", "Ask"):
-            self.previewing.on_failed(message)
+            (self.previewing if message.request == "Look" else self.prompting).on_failed(message)
         else:
             self._on_job_message(message)
 
@@ -351,7 +360,7 @@ class Session:
             part.on_message(message)
         if isinstance(message, Failed):
             self.previewing.reset()
-            self.problem.emit(message.message, message.request.lower())
+            self.tell(message)
         if over:
             if part is not None:
                 part.end()

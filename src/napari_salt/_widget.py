@@ -150,13 +150,20 @@ class SaltWidget(QScrollArea):
         """Notify, and mark the control at fault."""
         show_warning(text[:1].upper() + text[1:] + ("" if text.endswith(".") else "."))
         panels = {
+            "base": self.model,
+            "device": self.model,
+            "adapter": self.model,
             "image": self.annotate,
+            "channels": self.annotate,
+            "prompt": self.annotate,
+            "ask": self.annotate,
+            "restore": self.annotate,
             "train": self.train,
             "rank": self.train,
+            "look": self.train,
             "segment": self.segment,
             "range": self.segment,
             "suggest": self.next,
-            "adapter": self.model,
         }
         panel = panels.get(control)
         if panel is not None:

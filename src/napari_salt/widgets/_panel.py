@@ -91,7 +91,7 @@ class Panel(Fold):
         raise NotImplementedError
 
     def _on_changed(self, what: str) -> None:
-        if what == "job" and self.session.job:
+        if what == "image" or (what == "job" and self.session.job):
             self.tell("")
         if what in self._updates:
             self.refresh()

@@ -70,7 +70,7 @@ class AnnotatePanel(Panel):
         self.level.setToolTip("Level of a multiscale image; 0 is the finest.")
         self.level.valueChanged.connect(lambda _value: self._choose_image())
         self.channel_axis.setToolTip("Which axis of the image holds channels, if one does.")
-        self.channel_axis.activated.connect(lambda _index: self._choose_image())
+        self.channel_axis.activated.connect(lambda _index: self._choose_axis())
         self.channels.setToolTip("One channel, or up to three that are seen as colour, such as 0,2.")
         self.channels.editingFinished.connect(self._choose_image)
         self.form.addRow("image", self.image)
@@ -213,12 +213,14 @@ class AnnotatePanel(Panel):
 
     def _fill_axes(self, source: Any) -> None:
         self.level.setMaximum(len(source.layer.data) - 1 if source.layer.multiscale else 0)
+        self.level.setValue(source.level)
         self.channel_axis.clear()
         self.channel_axis.addItem("no channels", None)
         for axis, length in enumerate(source.data.shape[:-2] if not source.layer.rgb else ()):
             self.channel_axis.addItem(f"axis {axis} ({length})", axis)
         self.channel_axis.setCurrentIndex(0 if source.channel_axis is None else source.channel_axis + 1)
         self.channels.setVisible(source.channel_axis is not None)
+        self.channels.setText(", ".join(map(str, source.channels)) or "0")
 
     def _fill_table(self) -> None:
         session, paint = self.session, self.session.paint
@@ -257,6 +259,10 @@ class AnnotatePanel(Panel):
         took = "" if prompting.seconds is None else f" Last mask: {prompting.seconds:.2f} s."
         self.prompt_words.setText(PROMPT + took if prompting.active else "")
 
+    def _choose_axis(self) -> None:
+        self.channels.setText("0")
+        self._choose_image()
+
     def _choose_image(self) -> None:
         if self._filling:
             return
@@ -265,6 +271,7 @@ class AnnotatePanel(Panel):
         try:
             channels = parse_slices(self.channels.text()) if axis is not None else ()
         except SaltError as error:
+            self.refresh()
             self.session.problem.emit(str(error), "channels")
             return
         current = self.session.source.layer if self.session.source else None
