@@ -125,10 +125,21 @@ def test_odd_pixels_are_the_darkest_and_it_is_said_once(odd, caplog):
     assert "slice 1 has 3 pixels" in record.getMessage()
 
 
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_colour_channel_without_values_is_dark_and_leaves_the_others_as_they_are(independent):
+    colour = np.stack([ramp(), ramp() + 5, ramp()], -1)
+    expected = reader(colour, channels=3, independent=independent).read(1)
+    colour[..., 1] = np.nan
+    found = reader(colour, channels=3, independent=independent).read(1)
+    assert not found[1].any()
+    assert torch.equal(found[[0, 2]], expected[[0, 2]])
+
+
 @pytest.mark.parametrize(
     ("array", "words"),
     [
         (np.full((2, 8, 8), np.nan), "no finite value"),
+        (np.full((2, 8, 8, 3), (np.nan, 7, np.nan)), "only the value 7"),
         (np.full((2, 8, 8), 7), "only the value 7"),
         (np.full((2, 8, 8, 3), 7), "only the value 7"),
         (np.zeros((2, 8)), "shape"),

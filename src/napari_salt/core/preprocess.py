@@ -113,7 +113,8 @@ def intensity_window(
 ) -> Window:
     """Percentiles of at most 16 evenly spaced slices, per channel.
 
-    Where the percentiles coincide (a nearly empty image) the extremes take their place.
+    Where the percentiles coincide (a nearly empty image) the extremes take their place. A colour
+    channel without finite values in these slices has the window from 0 to 1: it stays dark.
 
     Raises
     ------
@@ -126,8 +127,9 @@ def intensity_window(
     channels = [sample] if sample.ndim == 3 else [sample[..., c] for c in range(sample.shape[-1])]
     pairs = [_range(channel, percentiles) for channel in channels]
     if not any(high > low for low, high in pairs):
-        found = "no finite value" if np.isnan(pairs[0][0]) else f"only the value {pairs[0][0]:g}"
+        found = "no finite value" if np.isnan(pairs).all() else f"only the value {np.nanmin(pairs):g}"
         raise InputError(f"{what} holds {found}; there is nothing to learn from or to segment")
+    pairs = np.nan_to_num(pairs).tolist()
     return Window(
         tuple(low for low, _ in pairs),
         tuple(high if high > low else low + 1 for low, high in pairs),
