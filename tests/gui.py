@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_salt._autosave import Autosave
 from napari_salt._widget import SaltWidget
+from napari_salt._workers import ENGINE
 
 SECONDS = 120
 
@@ -19,12 +20,12 @@ class Desk:
     `answers` are given, one by one, to the questions that the widget asks.
     """
 
-    def __init__(self, viewer, folder, base):
+    def __init__(self, viewer, folder, base, engine=ENGINE):
         self.viewer = viewer
         self.answers = []
         self.asked = []
         self.problems = []
-        self.widget = SaltWidget(viewer, autosave=Autosave(folder / "autosave"))
+        self.widget = SaltWidget(viewer, engine, Autosave(folder / "autosave"))
         viewer.window.add_dock_widget(self.widget, name="SALT")
         self.session, self.ties = self.widget.session, self.widget.ties
         self.session.ask = self._answer

@@ -1,9 +1,7 @@
 """Downloads from a server that is well, slow, cut off, corrupted, redirecting, or wrong."""
 
 import hashlib
-import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import xxhash
@@ -14,71 +12,18 @@ from napari_salt.core import registry
 from napari_salt.core.cache import known_checkpoint, remember_checkpoint
 from napari_salt.core.download import DownloadProgress, download
 from napari_salt.core.errors import BaseModelError
+from server import serving
 from stacks import names
 
 CONTENT = bytes(range(256)) * 12_000
 HALF = len(CONTENT) // 2
 
 
-class Server(ThreadingHTTPServer):
-    """Serves CONTENT; misbehaves as told by `script`, one word per request, then behaves."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.script = []
-        self.asked = []
-        self.content = CONTENT
-        self.release = threading.Event()
-
-
-class Handler(BaseHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-    def do_GET(self):
-        word = self.server.script.pop(0) if self.server.script else "well"
-        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
-        self.server.asked.append((self.path, start))
-        if word in ("404", "503"):
-            self.send_error(int(word))
-            return
-        if word == "redirect":
-            self.send_response(302)
-            self.send_header("Location", "/moved")
-            self.end_headers()
-            return
-        if start >= len(self.server.content):
-            self.send_error(416)
-            return
-        if word == "no ranges":
-            start = 0
-        self.send_response(206 if start else 200)
-        rest = self.server.content[start:]
-        if word != "no length":
-            self.send_header("Content-Length", str(len(rest)))
-        self.end_headers()
-        if word == "cut off":
-            rest = rest[: len(rest) // 2]
-        if word == "corrupted":
-            rest = rest[:-1] + b"?"
-        if word == "silent":
-            self.wfile.write(rest[:HALF])
-            self.wfile.flush()
-            self.server.release.wait(20)
-            return
-        self.wfile.write(rest)
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(downloading, "PAUSE", 0.0)
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with serving(CONTENT) as server:
         yield server
-        server.release.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -91,7 +36,7 @@ def folder(tmp_path, monkeypatch):
 def spec(server, folder):
     return replace(
         registry.BASES["sam-vit-b"],
-        url=f"http://127.0.0.1:{server.server_port}/weights.pth",
+        url=server.url,
         file="weights.pth",
         digest=f"sha256:{hashlib.sha256(CONTENT).hexdigest()}",
         size=len(CONTENT),

@@ -213,6 +213,7 @@ class Engine:
         from napari_salt.core.ranking import MAX_CANDIDATES
         from napari_salt.core.uncertainty import uncertainty_events
 
+        self._fetch_base(self._adapter(job.adapter).base_model)
         total = min(MAX_CANDIDATES, job.image.shape[0])
         events = uncertainty_events(
             self._stack(job.image),

@@ -22,6 +22,7 @@ class Previewing:
         self._waiting = False
         self._moved = False
         self._shown: int | None = None
+        self._told = ""
         self.wanted = True
 
     def enable(self, wanted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
@@ -73,9 +74,11 @@ class Previewing:
             self.refresh()
 
     def on_failed(self, message: Failed) -> None:
-        """Tell why there is no preview."""
+        """Tell why there is no preview, once."""
         self._waiting = False
-        self._session.tell(message)
+        if message.message != self._told:
+            self._told = message.message
+            self._session.tell(message)
 
     def reset(self) -> None:
         """Expect no more answer: the engine is gone."""

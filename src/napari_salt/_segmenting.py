@@ -105,6 +105,7 @@ class Segmenting(SessionJob):
             if not result.output.alive:
                 self._session.stop()
                 return
+            self.note = ""
             found = message.result
             result.output.write(found.index, found.labels, found.probabilities)
             result.done.add(found.index)

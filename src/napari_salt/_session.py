@@ -18,7 +18,7 @@ from napari_salt._autosave import Autosave, Saved
 from napari_salt._image_source import ImageSource
 from napari_salt._layers import class_color, colormap_of, new_labels
 from napari_salt._loaded import LoadedAdapter
-from napari_salt._messages import Failed, Finished, Job, Looked, Mask, Stop
+from napari_salt._messages import Downloading, Failed, Finished, Job, Looked, Mask, Stop
 from napari_salt._options import Options
 from napari_salt._paint import PaintTable
 from napari_salt._previewing import Previewing
@@ -30,6 +30,7 @@ from napari_salt._workers import ENGINE, EngineProcess
 from napari_salt.core.card import AdapterCard, ClassInfo, described
 from napari_salt.core.errors import SaltError
 from napari_salt.core.files import write_adapter_file
+from napari_salt.core.registry import BASES, split_size
 
 __all__ = ["Session"]
 
@@ -239,6 +240,8 @@ class Session:
     def set_adapter(self, adapter: LoadedAdapter | None) -> None:
         """Use `adapter`, or none."""
         self.adapter = adapter
+        if adapter is not None and split_size(adapter.card.base_model)[0] in BASES:
+            self.options.base = adapter.card.base_model
         self.suggesting.clear()
         self.previewing.refresh() if adapter else self.previewing.clear()
         self.changed.emit("adapter")
@@ -356,6 +359,8 @@ class Session:
         over = isinstance(message, Finished | Failed)
         if over:
             self.job = ""
+        if part is not None and isinstance(message, Downloading):
+            part.on_download(message)
         if part is not None:
             part.on_message(message)
         if isinstance(message, Failed):

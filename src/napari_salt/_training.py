@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_salt._job import SessionJob
-from napari_salt._messages import Downloading, Failed, Finished, ForestScored, StrokesFound, Train, Trained
+from napari_salt._messages import Failed, Finished, ForestScored, StrokesFound, Train, Trained
 from napari_salt.core.card import AdapterCard
 from napari_salt.core.errors import SaltError
 
@@ -116,9 +116,10 @@ class Training(SessionJob):
         except SaltError as error:
             session.problem.emit(str(error), "train")
             return
-        self.history = History(message="loading the base model")
+        self.history = History()
         self._file, self._kept, self._candidate = None, go_on, None
         self._begin("SALT training")
+        self.note = "loading the base model"
         session.run(
             "train",
             Train(
@@ -136,8 +137,6 @@ class Training(SessionJob):
         """Take in what the engine says."""
         if isinstance(message, Trained):
             self._on_moment(message)
-        elif isinstance(message, Downloading):
-            self._on_download(message)
         elif isinstance(message, ForestScored):
             self.history.forest = message.dice
         elif isinstance(message, StrokesFound):
@@ -155,6 +154,7 @@ class Training(SessionJob):
 
     def _on_moment(self, message: Trained) -> None:
         event, history = message.event, self.history
+        self.note = ""
         history.fraction, history.seconds = event.fraction, event.seconds
         if event.message:
             history.message = event.message
@@ -171,12 +171,6 @@ class Training(SessionJob):
             if measured or self._session.adapter is None:
                 self._keep(message.adapter)
         self._show(event.fraction, self.words())
-
-    def _on_download(self, message: Downloading) -> None:
-        of = f" of {message.total / 1e6:.0f}" if message.total else ""
-        text = f"downloading {message.name}: {message.received / 1e6:.0f}{of} MB"
-        self.history.message = text
-        self._show(message.received / message.total if message.total else 0.0, text)
 
     def _keep(self, content: bytes) -> None:
         """Autosave the adapter and make it the session's."""
@@ -207,7 +201,7 @@ class Training(SessionJob):
         """The state of the training in words, as one reads them below the plot."""
         history = self.history
         if history.best_dice is None:
-            return history.message
+            return self.note or history.message
         card = self._session.adapter.card if self._session.adapter else None
         facts = card.training if card else {}
         slices = len(facts.get("painted_slices", ()))

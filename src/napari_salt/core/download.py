@@ -59,7 +59,7 @@ class DownloadProgress:
 
 
 def download(spec: BaseSpec) -> Iterator[DownloadProgress]:
-    """Download the checkpoint of `spec` into the cache folder, telling of each megabyte.
+    """Download the checkpoint of `spec` into the cache folder, telling of all that arrives.
 
     What has arrived stays beside it in a ``.part`` file, from which the next call goes on. A second
     process waits for the first, telling of its progress.
@@ -141,6 +141,7 @@ def _received(spec: BaseSpec, part: Path) -> Iterator[DownloadProgress]:
         if failures >= MAX_FAILURES:
             raise BaseModelError(f"{spec.url} cannot be downloaded: {reason}; {_by_hand(spec)}")
         logger.warning("%s: %s; trying again", spec.url, reason)
+        yield DownloadProgress(_size(part), spec.size)
         time.sleep(PAUSE * 2 ** (failures - 1))
 
 
@@ -160,7 +161,7 @@ def _connection(spec: BaseSpec, part: Path) -> Generator[DownloadProgress, None,
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             received = start
-            while chunk := response.read(CHUNK):
+            while chunk := response.read1(CHUNK):
                 received += len(chunk)
                 if limit and received > limit:
                     raise BaseModelError(

@@ -33,8 +33,8 @@ class ModelPanel(Panel):
         self.base = QComboBox()
         self.base.setToolTip("The Segment Anything model that is adapted, or used for prompts.")
         self.base.setMinimumContentsLength(8)
-        for spec in BASES.values():
-            self.base.addItem(f"{spec.name} ({_state(spec)})", spec.name)
+        for name in BASES:
+            self.base.addItem(name, name)
         self.base.addItem(LOCAL, LOCAL)
         self.base.activated.connect(self._choose_base)
         self.device = QComboBox()
@@ -66,10 +66,7 @@ class ModelPanel(Panel):
         adapter = session.adapter
         self.card.setText("no adapter: the base model as it is" if adapter is None else _describe(adapter))
         self.card.setToolTip("" if adapter is None else _details(adapter))
-        if adapter is not None:
-            position = self.base.findData(adapter.card.base_model)
-            if position >= 0:
-                self.base.setCurrentIndex(position)
+        self._show_bases()
         none = "there is no adapter"
         explain(self.save, "" if adapter else none, SAVE)
         explain(self.reset, session.busy or ("" if adapter else none), RESET)
@@ -77,19 +74,21 @@ class ModelPanel(Panel):
         self.compare.setEnabled(adapter is not None)
         self.base.setEnabled(not session.job)
 
+    def _show_bases(self) -> None:
+        """Say where the weights of each base are, and which base is chosen."""
+        for position, spec in enumerate(BASES.values()):
+            self.base.setItemText(position, f"{spec.name} ({_state(spec)})")
+        chosen = self.session.options.base
+        if self.base.findData(chosen) < 0:
+            self.base.insertItem(self.base.count() - 1, Path(chosen).name, chosen)
+        self.base.setCurrentIndex(self.base.findData(chosen))
+
     def _choose_base(self, position: int) -> None:
         chosen = self.base.itemData(position)
         if chosen == LOCAL:
-            path, _ = QFileDialog.getOpenFileName(
-                self, "Checkpoint of a SAM model", "", "Checkpoints (*.pth *.pt)"
-            )
-            if not path:
-                self.base.setCurrentIndex(max(0, self.base.findData(self.session.options.base)))
-                return
-            self.base.insertItem(position, Path(path).name, path)
-            self.base.setCurrentIndex(position)
-            chosen = path
-        self.session.options.base = chosen
+            chosen, _ = QFileDialog.getOpenFileName(self, "Checkpoint of a SAM model", "", CHECKPOINTS)
+        self.session.options.base = chosen or self.session.options.base
+        self._show_bases()
 
     def _choose_device(self, device: str) -> None:
         self.session.options.device = device

@@ -108,7 +108,7 @@ class SegmentPanel(Panel):
         self.bar.setVisible(running)
         self.bar.setRange(0, max(1, wanted))
         self.bar.setValue(done)
-        self.bar.setFormat(f"{done} of {wanted} slices")
+        self.bar.setFormat(segmenting.note or f"{done} of {wanted} slices")
         size = segmenting.bytes_needed / GB
         where = "disk (OME-Zarr)" if segmenting.on_disk else "memory"
         self.place.setText(f"The whole stack takes {size:.2g} GB and goes to {where}." if size else "")
