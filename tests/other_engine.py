@@ -1,9 +1,11 @@
 """The engine as `napari_salt._engine` starts it, but with another base in its registry, or little memory.
 
-A program: ``python other_engine.py [--base PICKLED_SPEC] [--megabytes N]``, N beyond what it has at the start.
+A program: ``python other_engine.py [--base PICKLED_SPEC] [--megabytes N]``; N comes on top of what it
+has with all libraries loaded.
 """
 
 import argparse
+import importlib
 import pickle
 import sys
 from pathlib import Path
@@ -30,9 +32,8 @@ def limit_memory(megabytes):
     import psutil
     import torch
 
-    import napari_salt.core.forest
-    import napari_salt.core.training
-
+    for name in ("forest", "training"):
+        importlib.import_module(f"napari_salt.core.{name}")
     torch.set_num_threads(1)
     most = psutil.Process().memory_info().vms + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (most, most))

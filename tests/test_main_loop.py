@@ -46,6 +46,28 @@ def test_paint_train_segment_save_load_and_segment_as_the_command_line_does(make
     assert (written[list(SLICES)] == first[list(SLICES)]).mean() >= 0.999
 
 
+def test_stop_ends_training_within_one_step(make_napari_viewer, tmp_path):
+    (image, _, _), (paint, _, _) = two_painted_slices()
+    desk = Desk(make_napari_viewer(), tmp_path, "lite-medsam")
+    desk.open(image, paint)
+    desk.widget.train.preview.setChecked(False)
+    desk.widget.train.steps.setValue(1000)
+    desk.widget.train.train.click()
+    history = desk.session.training.history
+    desk.wait(lambda: len(history.steps) >= 2)
+    steps = history.steps[-1]
+    desk.widget.train.stop.click()
+    desk.finish()
+    assert history.steps[-1] <= steps + 1
+    assert desk.session.adapter.card.training["steps"] <= steps + 1
+    desk.session.options.views = 1
+    desk.widget.segment.slice.click()
+    desk.finish()
+    assert desk.session.segmenting.progress == (1, 1)
+    assert not desk.problems
+    desk.close()
+
+
 def segmented(desk):
     """Segment two slices; the layer's array."""
     desk.widget.segment.range.setText(", ".join(map(str, SLICES)))

@@ -331,6 +331,27 @@ def test_a_prompt_is_painted_only_when_accepted_and_can_be_undone(painted):
     assert bytes_of(painted.paint) == before
 
 
+def test_a_click_while_training_gets_its_mask_and_training_goes_on(painted):
+    train, prompting = painted.widget.train, painted.session.prompting
+    painted.widget.annotate.prompt.click()
+    train.steps.setValue(100_000)
+    train.train.click()
+    history = painted.session.training.history
+    painted.wait(lambda: len(history.steps) >= 2)
+    mouse(painted, (20, 30), (20, 30))
+    painted.wait(lambda: prompting.has_mask)
+    assert painted.session.job == "train"
+    steps = history.steps[-1]
+    painted.wait(lambda: history.steps[-1] > steps + 2)
+    assert np.isfinite(history.losses).all()
+    train.stop.click()
+    painted.finish()
+    assert prompting.has_mask
+    assert "SALT prompt" in painted.viewer.layers
+    assert painted.session.adapter is not None
+    assert not painted.problems
+
+
 def test_a_click_and_a_drag_on_the_canvas_are_prompts(painted):
     painted.widget.annotate.prompt.click()
     sent = []
