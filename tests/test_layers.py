@@ -11,6 +11,7 @@ from napari_salt._flat_stack import FlatStack, PaintSnapshot
 from napari_salt._image_source import ImageSource
 from napari_salt._layers import Output, Overlay, accept_mask, colormap_of, new_labels
 from napari_salt._paint import PaintTable
+from napari_salt._zarr import ZarrPlanes
 from napari_salt.core.card import ClassInfo
 from napari_salt.core.errors import InputError
 from napari_salt.core.events import Preview
@@ -143,6 +144,39 @@ def test_output_is_written_slice_by_slice(case):
 def test_channels_that_are_not_there_are_named(choice, named):
     with pytest.raises(InputError, match=named):
         ImageSource(Image(TZYX), **choice)
+
+
+ON_DISK = {
+    "ZYX": (ZYX, (9, 2, 8), ("um",) * 3, [{"name": axis, "unit": "micrometer"} for axis in "zyx"]),
+    "TYX": (
+        ZYX, (9, 2, 8), ("second", "um", "um"),
+        [{"name": "t", "unit": "second"}, *({"name": axis, "unit": "micrometer"} for axis in "yx")],
+    ),
+    "TZYX": (
+        TZYX, (30, 9, 2, 8), ("second", "nm", "nm", "nm"),
+        [{"name": "t", "unit": "second"}, *({"name": axis, "unit": "nanometer"} for axis in "zyx")],
+    ),
+    "YX": (GREY, (2, 8), ("pixel",) * 2, [{"name": "y"}, {"name": "x"}]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "scale", "units", "axes"), ON_DISK.values(), ids=ON_DISK)
+def test_labels_on_disk_lie_on_the_image(tmp_path, data, scale, units, axes):
+    translate = np.arange(1, 1 + data.ndim)
+    source = ImageSource(Image(data, scale=scale, translate=translate, units=units))
+    array = ZarrPlanes(tmp_path / "out.zarr", source.layout("out", np.dtype(np.uint8))).array
+    assert array.shape == data.shape
+    assert array.chunks == (*(1 for _ in data.shape[:-2]), 9, 8)
+    (image,) = zarr.open_group(tmp_path / "out.zarr").attrs["ome"]["multiscales"]
+    found = [{key: entry[key] for key in ("name", "unit") if key in entry} for entry in image["axes"]]
+    assert found == axes
+    first, second = image["datasets"][0]["coordinateTransformations"]
+    assert (first["scale"], second["translation"]) == (list(scale), _after_time(axes, translate))
+
+
+def _after_time(axes, translate):
+    """Time points are counted from 0."""
+    return [0 if axis["name"] == "t" else place for axis, place in zip(axes, translate, strict=True)]
 
 
 def test_a_level_that_is_not_there_is_named():

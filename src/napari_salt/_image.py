@@ -85,6 +85,8 @@ class Layout:
         What to call it.
     like
         The file of the image that it belongs to and lies on voxel by voxel, if there is one.
+    time_step, time_unit
+        Time from one time point to the next, and its unit, such as "second"; None if not known.
     """
 
     axes: str
@@ -96,6 +98,8 @@ class Layout:
     channels: tuple[str, ...]
     name: str
     like: Path | None
+    time_step: float = 1.0
+    time_unit: str | None = None
 
     @property
     def n_planes(self) -> int:

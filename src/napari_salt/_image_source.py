@@ -18,9 +18,13 @@ from napari.utils.transforms import Affine
 from numpy.typing import NDArray
 
 from napari_salt._flat_stack import MAX_COLOUR_CHANNELS, FlatStack
+from napari_salt._image import Layout
+from napari_salt._units import of_the_voxel, position
 from napari_salt.core.errors import InputError
 
 __all__ = ["ImageSource"]
+
+AXES = "TZYX"
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +198,39 @@ class ImageSource:
             "units": [self.layer.units[a] for a in axes],
             "axis_labels": [self.layer.axis_labels[a] for a in axes],
         }
+
+    def layout(self, name: str, dtype: np.dtype[Any]) -> Layout:
+        """Of labels for this image on disk, where their axes can be told; rotation and shear are lost.
+
+        Raises
+        ------
+        InputError
+            If there are more axes than time, z, y and x.
+        """
+        shape, placement = self.label_shape, self.placement()
+        if len(shape) > len(AXES):
+            raise InputError(
+                f"labels of shape {shape} cannot be written as OME-Zarr; use a stack of {AXES}, or raise "
+                "the memory limit"
+            )
+        timed = placement["units"][0].is_compatible_with("second")
+        letters = "TYX" if timed and len(shape) == 3 else AXES[-len(shape) :]
+        units = [str(unit) for unit in placement["units"]]
+        scale, translate = (placement[key].tolist() for key in ("scale", "translate"))
+        spacing, unit = of_the_voxel(letters, scale, units)
+        return Layout(
+            axes=letters,
+            shape=shape,
+            dtype=dtype,
+            spacing=spacing,
+            unit=unit,
+            origin=position(letters, translate, units),
+            channels=(),
+            name=name,
+            like=None,
+            time_step=scale[0] if "T" in letters else 1.0,
+            time_unit=units[0] if timed else None,
+        )
 
     @property
     def _n_leading(self) -> int:

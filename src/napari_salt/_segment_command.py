@@ -17,7 +17,7 @@ from napari_salt import __version__
 from napari_salt._commands import prepare_base
 from napari_salt._partial import PartialRun
 from napari_salt._terminal import Interruption, begun, progress_bar
-from napari_salt._writing import ImageWriter, check_target, layout_of
+from napari_salt._writing import check_target, image_writer, layout_of
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError
 from napari_salt.core.stack import to_micrometres
@@ -206,11 +206,11 @@ class _Job:
         names = ("background", *(info.name for info in self.adapter.classes))
         nothing = np.zeros(self.image.data.shape[1:3], dtype)
         per_frame = len(self.image.data) // self.image.frames
-        with ImageWriter(path, layout_of(path, self.image, dtype, channels=names)) as writer:
+        with image_writer(path, layout_of(path, self.image, dtype, channels=names)) as write:
             for frame, channel, z in np.ndindex(self.image.frames, len(names), per_frame):
                 index = frame * per_frame + z
                 done = index in self.finished
-                writer.write(self.partial.read(index, str(channel)) if done else nothing)
+                write(self.partial.read(index, str(channel)) if done else nothing)
 
 
 def _with_neighbours(missing: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_salt._image import writing
 from napari_salt._image_source import ImageSource
 from napari_salt._job import SessionJob
-from napari_salt._label_zarr import create_label_zarr
 from napari_salt._layers import Output
 from napari_salt._messages import Segment, SliceSegmented
 from napari_salt._slice_ranges import parse_slices
+from napari_salt._zarr import ZarrPlanes
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError, SaltError
 
@@ -182,7 +183,12 @@ class Segmenting(SessionJob):
                 f"the segmentation takes {size:.1f} GB, more than the memory limit; choose a folder for "
                 "it, or raise the limit"
             )
-        return create_label_zarr(folder / f"{name}.zarr", source.label_shape, dtype, source.placement())
+        path = folder / f"{name}.zarr"
+        if path.exists():
+            raise InputError(f"{path} is there already; choose another folder, or move it away")
+        layout = source.layout(name, dtype)
+        with writing(path):
+            return ZarrPlanes(path, layout).array
 
     def _check_range(self, slices: Sequence[int]) -> None:
         count = 0 if self._session.source is None else self._session.source.stack.shape[0]

@@ -20,10 +20,10 @@ from napari_salt._zarr import ZarrPlanes, is_zarr
 from napari_salt.core.errors import InputError
 
 __all__ = [
-    "ImageWriter",
     "LabelWriter",
     "check_folder",
     "check_target",
+    "image_writer",
     "layout_of",
     "on_disk",
     "replacing",
@@ -40,11 +40,11 @@ _FORMATS: dict[str, Callable[[Path, Layout], PlaneFile]] = {
 }
 
 
-class ImageWriter:
-    """Write an image plane by plane; a context manager.
+@contextmanager
+def image_writer(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
+    """Give a function that writes the next plane, (Y, X) of the layout's type, into the image at `path`.
 
-    The planes go to a temporary file or folder beside `path`, which takes the place of `path` at the
-    end, once it is safe on the disk, or is removed if the block ends by an exception.
+    The last axis but two runs fastest. The image appears as `replacing` has it.
 
     Parameters
     ----------
@@ -57,50 +57,33 @@ class ImageWriter:
     ------
     InputError
         If the file cannot be written.
+    ValueError
+        If the block ends before all planes are written.
     """
+    written = 0
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        self._path = path
-        self._layout = layout
-        self._temporary = _temporary(path)
-        self._written = 0
+    def write(plane: npt.NDArray[Any]) -> None:
+        nonlocal written
+        with writing(path):
+            file.write(plane)
+        written += 1
 
-    def __enter__(self) -> Self:
-        with writing(self._path):
-            _remove(self._temporary)
-            self._file = _format_of(self._path)(self._temporary, self._layout)
-        return self
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    with replacing(path) as temporary:
+        with writing(path):
+            file = _format_of(path)(temporary, layout)
         try:
-            with writing(self._path):
-                self._file.close()
-                if error_type is None:
-                    self._commit()
+            yield write
         finally:
-            _remove(self._temporary)
-
-    def write(self, plane: npt.NDArray[Any]) -> None:
-        """Write the next plane, (Y, X) of the layout's type; the last axis but two runs fastest."""
-        with writing(self._path):
-            self._file.write(plane)
-        self._written += 1
-
-    def _commit(self) -> None:
-        if self._written < self._layout.n_planes:
-            raise ValueError(f"only {self._written} of {self._layout.n_planes} slices were written")
-        _put(self._temporary, self._path)
+            with writing(path):
+                file.close()
+        if written < layout.n_planes:
+            raise ValueError(f"only {written} of {layout.n_planes} slices were written")
 
 
 class LabelWriter:
     """Write a label stack slice by slice into a file, which appears when all is written.
 
-    A context manager, as `ImageWriter` is. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one
+    A context manager, as what `image_writer` gives is. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one
     chunk per slice, both with the spacing and unit of the image; a NIfTI that belongs to a NIfTI image
     keeps its affines and units exactly.
 
@@ -128,11 +111,11 @@ class LabelWriter:
         self._dtype = np.dtype(dtype)
         if n_slices < 1 or self._dtype.name not in _LABEL_TYPES:
             raise ValueError(f"cannot write {n_slices} slices of {self._dtype}: {_LABEL_TYPES}")
-        self._image = ImageWriter(path, layout_of(path, like, self._dtype, n_slices=n_slices))
+        self._image = image_writer(path, layout_of(path, like, self._dtype, n_slices=n_slices))
         self._written = 0
 
     def __enter__(self) -> Self:
-        self._image.__enter__()
+        self._write = self._image.__enter__()
         return self
 
     def __exit__(
@@ -158,7 +141,7 @@ class LabelWriter:
         values = labels.astype(self._dtype)
         if values.shape != self._shape[1:] or not np.array_equal(values, labels):
             raise ValueError(f"labels {labels.shape} {labels.dtype} do not fit {self._shape[1:]}")
-        self._image.write(values)
+        self._write(values)
         self._written += 1
 
     def fill(self, stop: int | None = None) -> None:

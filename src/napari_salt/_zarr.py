@@ -123,13 +123,12 @@ def _scale_and_origin(steps: Sequence[Mapping[str, Any]], n_axes: int) -> tuple[
 
 def _metadata(layout: Layout) -> dict[str, Any]:
     """What version 0.5 says of an image; https://ngff.openmicroscopy.org/0.5/."""
-    spatial = [axis in "ZYX" for axis in layout.axes]
-    axes: list[dict[str, str]] = []
-    for axis, in_space in zip(layout.axes, spatial, strict=True):
-        axes.append({"name": axis.lower(), "type": "space" if in_space else _TYPES[axis]})
-        if in_space and layout.unit:
-            axes[-1]["unit"] = _UNITS[layout.unit]
-    lengths = dict(zip("ZYX", layout.spacing or (1.0,) * 3, strict=True))
+    units = dict.fromkeys("ZYX", _UNITS.get(layout.unit or "")) | {"T": layout.time_unit}
+    axes = []
+    for axis in layout.axes:
+        unit = {"unit": units[axis]} if units.get(axis) else {}
+        axes.append({"name": axis.lower(), "type": _TYPES.get(axis, "space"), **unit})
+    lengths = dict(zip("TZYX", (layout.time_step, *(layout.spacing or (1.0,) * 3)), strict=True))
     steps: list[dict[str, Any]] = [{"type": "scale", "scale": [lengths.get(a, 1.0) for a in layout.axes]}]
     if layout.origin is not None:
         places = dict(zip("ZYX", layout.origin, strict=True))
