@@ -24,7 +24,7 @@ from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError
 from napari_salt.core.inference import segmentation_events
 from napari_salt.io import read_stack
-from stacks import names, save
+from stacks import multiscales, names, ome_zarr, save
 
 IMAGE, TRUTH = tiny.discs(8)
 ADAPTER = Path("a.safetensors")
@@ -206,6 +206,17 @@ def test_another_run_is_not_gone_on_with(change, options, what):
         run(outputs, **options)
     with pytest.raises(InputError, match="probabilities"):
         run(replace(outputs, probabilities=Path("p.tif")), **options)
+
+
+def test_a_failure_says_what_is_kept(tmp_path, capsys):
+    many = np.concatenate([IMAGE] * 5)
+    path = ome_zarr(tmp_path / "many.zarr", many, multiscales("zyx"), chunks=(1, 64, 64))
+    chunk = path / "0" / "c" / "20" / "0" / "0"  # not among those that intensities are measured on
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    segment = ["segment", "many.zarr", "--adapter", str(ADAPTER), "--out", "out.tif"]
+    for options in ([], ["--resume"]):
+        assert main([*segment, *options]) == 2
+        assert "the 20 finished slices are kept, and --resume goes on" in capsys.readouterr().err
 
 
 def test_a_zarr_image_that_changed_is_noticed():

@@ -200,6 +200,41 @@ def test_a_stopped_segmentation_goes_on_where_it_was(painted):
     assert [layer.name for layer in painted.viewer.layers].count("discs class 1") == 1
 
 
+class Failing:
+    """A stack of which one slice cannot be read for the second time, once that is wanted."""
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype, self.ndim = data, data.shape, data.dtype, data.ndim
+        self.index, self.reads = None, 0
+
+    def __getitem__(self, key):
+        plane = self.data[key]
+        self.reads += self.index == key
+        if self.index == key and self.reads == 2:
+            raise OSError("the disk is gone")
+        return plane
+
+
+def test_a_failure_while_segmenting_keeps_what_is_done_and_says_so(desk):
+    image, truth = tiny.discs(6)
+    failing = Failing(image)
+    desk.open(image, tiny.painted(truth, 1, 4))
+    desk.session.source.stack._data = failing
+    desk.widget.train.preview.setChecked(False)  # it would read slices as well
+    desk.train(3)
+    failing.index = (4,)
+    desk.widget.segment.stack.click()
+    desk.finish()
+    control, text = desk.problems[-1]
+    assert control == "segment"
+    assert "slice 4 of the layer cannot be read (OSError: the disk is gone)" in text
+    assert "the 4 finished slices are kept, and Resume goes on" in text
+    assert desk.widget.segment._problem.text() == text
+    desk.widget.segment.resume.click()
+    desk.finish()
+    assert desk.session.segmenting.progress == (6, 6)
+
+
 def test_two_viewers_have_two_sessions(painted, make_napari_viewer, tmp_path, base):
     other = Desk(make_napari_viewer(show=False), tmp_path / "other", base)
     image, truth = tiny.discs(4, seed=1)

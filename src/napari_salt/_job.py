@@ -33,6 +33,11 @@ class SessionJob:
         self.note = f"downloading {message.name}: {message.received / 1e6:.0f}{of} MB"
         self._show(message.received / message.total if message.total else 0.0, self.note)
 
+    @property
+    def kept(self) -> str:
+        """What a failure has not undone, and how to go on, or ""."""
+        return ""
+
     def end(self) -> None:
         """Close the progress bar."""
         self.note = ""

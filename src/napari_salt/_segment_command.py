@@ -130,7 +130,12 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
     job = _Job(image, adapter, config, outputs, partial, finished)
     interruption = Interruption()
     with interruption.watched():
-        tiles = job.compute(interruption)
+        try:
+            tiles = job.compute(interruption)
+        except Exception as error:
+            if finished:
+                error.add_note(f"the {len(finished)} finished slices are kept, and --resume goes on")
+            raise
         job.write()
         if not job.missing:
             partial.discard()

@@ -62,6 +62,12 @@ class Segmenting(SessionJob):
         return result.left if result.key == self._key() else ()
 
     @property
+    def kept(self) -> str:
+        """What a failure has not undone, and how to go on, or ""."""
+        done = self.progress[0]
+        return f"the {done} finished slices are kept, and Resume goes on" if done and self.left else ""
+
+    @property
     def bytes_needed(self) -> int:
         """Size in bytes of the output for the whole stack."""
         session = self._session

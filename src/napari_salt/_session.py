@@ -323,11 +323,12 @@ class Session:
         """Why nothing can be segmented, or ""."""
         return "" if self.adapter is not None else "train or load an adapter first"
 
-    def tell(self, failure: Failed) -> None:
-        """Tell what went wrong in the engine; what is not the user's goes to the log."""
+    def tell(self, failure: Failed, kept: str = "") -> None:
+        """Tell what went wrong in the engine and what is `kept`; a traceback goes to the log."""
         if failure.details:
             logger.error("%s\n%s", failure.message, failure.details)
-        self.problem.emit(failure.message, failure.fault or failure.request.lower())
+        text = f"{failure.message}; {kept}" if kept else failure.message
+        self.problem.emit(text, failure.fault or failure.request.lower())
 
     def close(self) -> None:
         """End all work and let go of the viewer."""
@@ -365,7 +366,7 @@ class Session:
             part.on_message(message)
         if isinstance(message, Failed):
             self.previewing.reset()
-            self.tell(message)
+            self.tell(message, kept=part.kept if part else "")
         if over:
             if part is not None:
                 part.end()

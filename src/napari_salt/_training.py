@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from napari_salt.core.card import AdapterCard
 from napari_salt.core.errors import SaltError
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from napari_salt._session import Session
 
 __all__ = ["History", "Training"]
@@ -59,7 +62,7 @@ class Training(SessionJob):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        self._asked: set[int] = set()
+        self._asked: WeakSet[Labels] = WeakSet()
         self._file: Path | None = None
         self._kept = False
         self._again = False
@@ -128,7 +131,7 @@ class Training(SessionJob):
                 config,
                 session.adapter.content if go_on and session.adapter else None,
                 session.source.pixel_size,
-                strokes_known=id(session.labels) in self._asked,
+                strokes_known=session.labels in self._asked,
             ),
         )
         session.previewing.refresh()
@@ -188,7 +191,9 @@ class Training(SessionJob):
     def _ask_about_strokes(self) -> None:
         """Ask once for each labels layer what unpainted means, then train."""
         session = self._session
-        self._asked.add(id(session.labels))
+        if session.labels is None:  # removed meanwhile
+            return
+        self._asked.add(session.labels)
         answer = session.ask(STROKES, (UNKNOWN, BACKGROUND))
         if answer is None:
             return

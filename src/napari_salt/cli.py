@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         result, interrupted = _command(options.verb)(options)
     except SaltError as error:
-        return _fail(str(error), BAD_INPUT)
+        return _fail("; ".join([str(error), *getattr(error, "__notes__", ())]), BAD_INPUT)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "interrupted; nothing was written", INTERRUPTED)
     if options.json:
