@@ -1,5 +1,6 @@
 """Laws of the parametrization, for every kind of layer, rank and spectrum."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -386,6 +387,31 @@ def test_a_damaged_svd_is_made_anew(large, tmp_path, damage):
     path.write_bytes(damage(content))
     assert all(map(torch.equal, remembered_svd(large), first))
     assert path.read_bytes() == content
+
+
+def test_the_svds_used_last_stay(large, tmp_path, monkeypatch):
+    for change in range(3):
+        remembered_svd(large + change)
+        for path in (tmp_path / "svd").iterdir():
+            os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
+    monkeypatch.setattr("napari_salt.core.svd.KEPT_BYTES", 3.5 * path.stat().st_size)
+    remembered_svd(large)
+    remembered_svd(large + 3)
+    monkeypatch.setattr(torch.linalg, "svd", no_svd)
+    for change in (0, 2, 3):
+        remembered_svd(large + change)
+    with pytest.raises(AssertionError, match="computed again"):
+        remembered_svd(large + 1)
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(-1, ["0 of 3", "1 of 3", "2 of 3"]), (60, [])])
+def test_how_far_a_decomposition_is_is_logged_where_it_takes_long(monkeypatch, caplog, seconds, told):
+    monkeypatch.setattr("napari_salt.core.svd.TELL_SECONDS", seconds)
+    model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
+    with caplog.at_level("INFO"):
+        attach(model, SaltConfig(targets=("0", "1", "2")))
+    texts = [f"decomposing weights, only the first time: {count}" for count in told]
+    assert [record.getMessage() for record in caplog.records] == texts
 
 
 def test_small_and_coincident_svds_are_not_kept(large, tmp_path):

@@ -174,6 +174,15 @@ def test_a_channel_that_is_not_there_is_told_and_changes_nothing(desk):
     assert not panel._problem.isVisibleTo(panel)
 
 
+def test_what_the_engine_logs_is_in_naparis_log(desk, caplog):
+    image = DISCS.astype(np.float32)
+    image[1, 30, 30:33] = np.nan
+    desk.open(image, tiny.painted(TRUTH, 1, 4))
+    desk.train(3)
+    assert "slice 1 has 3 pixels that are not finite" in caplog.text
+    assert not desk.problems
+
+
 def test_the_controls_show_what_is_chosen_of_each_image(desk):
     pyramid, _ = desk.open([FINE, DISCS], multiscale=True)
     choose(desk, level=1)

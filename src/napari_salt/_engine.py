@@ -17,7 +17,6 @@ import queue
 import sys
 import threading
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +25,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 import numpy as np
 
 from napari_salt import _messages as messages
-from napari_salt.core.errors import BaseModelError, DeviceError, SaltError
+from napari_salt._failures import failure
+from napari_salt.core.errors import SaltError
 
 if TYPE_CHECKING:
     from napari_salt.core.adapter import Adapter
@@ -46,10 +46,6 @@ UPDATE_SECONDS = 0.1
 """Steps that say nothing new are told at most this often."""
 NICENESS = 5
 """The GUI comes first."""
-FAULTS = {BaseModelError: "base", DeviceError: "device"}
-"""The setting that an error is about, by its kind."""
-OUT_OF_MEMORY = "out of memory; close other programs, or choose a smaller base model"
-UNEXPECTED = "{}; this is not your fault: please report it with what napari's log says"
 KEPT_MODELS, KEPT_READERS, KEPT_EMBEDDINGS = 2, 4, 64
 
 
@@ -73,6 +69,19 @@ class Cache:
             self._entries.popitem(last=False)
         value: T = self._entries[key]
         return value
+
+
+class Telling(logging.Handler):
+    """Passes on to napari what the core logs; where that is between two parts of long work, Stop ends it."""
+
+    def __init__(self, send: Callable[[Any], None], check_stop: Callable[[], None]) -> None:
+        super().__init__(logging.INFO)
+        self._send, self._check_stop = send, check_stop
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send it; an exception goes to who logged."""
+        self._send(messages.Logged(record.name, record.levelno, record.getMessage()))
+        self._check_stop()
 
 
 class RemoteStack:
@@ -115,6 +124,10 @@ class Engine:
 
     def serve(self) -> None:
         """Answer requests for ever; this thread computes, another one reads."""
+        logger = logging.getLogger("napari_salt")
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(Telling(self._send, self._check_stop))
         threading.Thread(target=self._receive, daemon=True).start()
         while True:
             request = self._jobs.get()
@@ -153,7 +166,7 @@ class Engine:
         except StopRequested:
             self._send(messages.Finished(stopped=True))
         except Exception as error:  # noqa: BLE001 (the process boundary: everything is reported)
-            self._send(_failure(job, error))
+            self._send(failure(job, error))
         else:
             self._send(messages.Finished())
 
@@ -276,7 +289,7 @@ class Engine:
         except StopRequested:
             raise
         except Exception as error:  # noqa: BLE001 (as in _run)
-            self._send(_failure(request, error))
+            self._send(failure(request, error))
 
     def _look(self, request: messages.Look) -> Preview | None:
         from napari_salt.core.preview import preview
@@ -357,19 +370,6 @@ class Engine:
     def _send(self, message: Any) -> None:
         pickle.dump(message, self._messages_out, protocol=5)
         self._messages_out.flush()
-
-
-def _failure(request: Any, error: Exception) -> messages.Failed:
-    from napari_salt.core.compute import is_out_of_memory
-
-    name = type(request).__name__
-    fault = next((fault for kind, fault in FAULTS.items() if isinstance(error, kind)), "")
-    if isinstance(error, SaltError):
-        return messages.Failed(name, str(error), fault)
-    if is_out_of_memory(error):
-        return messages.Failed(name, OUT_OF_MEMORY, "base", traceback.format_exc())
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return messages.Failed(name, UNEXPECTED.format(text), details=traceback.format_exc())
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_salt._messages import Downloading
 from napari_salt._progress import JobProgress
 
 if TYPE_CHECKING:
@@ -20,18 +19,22 @@ class SessionJob:
     ----------
     note
         What goes on before the work itself, or "".
+    what
+        What `Session.changed` emits when this changes.
     """
+
+    what: str
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.note = ""
         self._progress: JobProgress | None = None
 
-    def on_download(self, message: Downloading) -> None:
-        """Say how much of the base model has arrived."""
-        of = f" of {message.total / 1e6:.0f}" if message.total else ""
-        self.note = f"downloading {message.name}: {message.received / 1e6:.0f}{of} MB"
-        self._show(message.received / message.total if message.total else 0.0, self.note)
+    def on_note(self, text: str, fraction: float = 0.0) -> None:
+        """Say what goes on before the work itself, and how far it is."""
+        self.note = text
+        self._show(fraction, text)
+        self._session.changed.emit(self.what)
 
     @property
     def kept(self) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "Finished",
     "ForestScored",
     "Job",
+    "Logged",
     "Look",
     "Looked",
     "Mask",
@@ -160,6 +161,21 @@ class Downloading:
     name: str
     received: int
     total: int
+
+    @property
+    def text(self) -> str:
+        """How much has arrived, in words."""
+        of = f" of {self.total / 1e6:.0f}" if self.total else ""
+        return f"downloading {self.name}: {self.received / 1e6:.0f}{of} MB"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What a module of the core has logged: the module, the level, and the text."""
+
+    name: str
+    level: int
+    text: str
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Result:
 class Segmenting(SessionJob):
     """Starts a segmentation, fills its layers, and knows what is left of it."""
 
+    what = "segmenting"
+
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._result: Result | None = None
@@ -117,7 +119,7 @@ class Segmenting(SessionJob):
             result.output.write(found.index, found.labels, found.probabilities)
             result.done.add(found.index)
             self._show(len(result.wanted & result.done) / len(result.wanted))
-        self._session.changed.emit("segmenting")
+        self._session.changed.emit(self.what)
 
     @property
     def progress(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from napari_salt._autosave import Autosave, Saved
 from napari_salt._image_source import ImageSource
 from napari_salt._layers import class_color, colormap_of, new_labels
 from napari_salt._loaded import LoadedAdapter
-from napari_salt._messages import Downloading, Failed, Finished, Job, Looked, Mask, Stop
+from napari_salt._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask, Stop
 from napari_salt._options import Options
 from napari_salt._paint import PaintTable
 from napari_salt._previewing import Previewing
@@ -89,6 +89,11 @@ class Session:
         self.training = Training(self)
         self.segmenting = Segmenting(self)
         self.suggesting = Suggesting(self)
+        self._parts: dict[str, Training | Segmenting | Suggesting] = {
+            "train": self.training,
+            "segment": self.segmenting,
+            "suggest": self.suggesting,
+        }
         self.previewing = Previewing(self)
         self.prompting = Prompting(self)
         self.engine.message.connect(self._on_message)
@@ -334,7 +339,7 @@ class Session:
         """End all work and let go of the viewer."""
         self.engine.message.disconnect(self._on_message)
         self.engine.close()
-        for part in (self.training, self.segmenting, self.suggesting):
+        for part in self._parts.values():
             part.end()
         self.set_labels(None)
         self.source = None
@@ -345,23 +350,27 @@ class Session:
             self.previewing.on_looked(message)
         elif isinstance(message, Mask):
             self.prompting.on_mask(message)
+        elif isinstance(message, Logged):
+            self._on_logged(message)
         elif isinstance(message, Failed) and message.request in ("Look", "Ask"):
             (self.previewing if message.request == "Look" else self.prompting).on_failed(message)
         else:
             self._on_job_message(message)
 
+    def _on_logged(self, message: Logged) -> None:
+        """Log it here, too, and say it where the running job is shown."""
+        logging.getLogger(message.name).log(message.level, message.text)
+        part = self._parts.get(self.job)
+        if part is not None:
+            part.on_note(message.text)
+
     def _on_job_message(self, message: Any) -> None:
-        parts: dict[str, Training | Segmenting | Suggesting] = {
-            "train": self.training,
-            "segment": self.segmenting,
-            "suggest": self.suggesting,
-        }
-        part = parts.get(self.job)
+        part = self._parts.get(self.job)
         over = isinstance(message, Finished | Failed)
         if over:
             self.job = ""
         if part is not None and isinstance(message, Downloading):
-            part.on_download(message)
+            part.on_note(message.text, message.received / message.total if message.total else 0.0)
         if part is not None:
             part.on_message(message)
         if isinstance(message, Failed):

@@ -20,6 +20,8 @@ SHOWN = 8
 class Suggesting(SessionJob):
     """Scores slices over the stack and ranks them."""
 
+    what = "suggestions"
+
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._scores: dict[int, float] = {}
@@ -67,9 +69,9 @@ class Suggesting(SessionJob):
         if isinstance(message, SliceScored):
             self._scores[message.index] = message.uncertainty
             self._show(message.done / message.total)
-        self._session.changed.emit("suggestions")
+        self._session.changed.emit(self.what)
 
     def clear(self) -> None:
         """Forget the scores: they were another adapter's, or another image's."""
         self._scores = {}
-        self._session.changed.emit("suggestions")
+        self._session.changed.emit(self.what)

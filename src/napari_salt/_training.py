@@ -60,6 +60,8 @@ class History:
 class Training(SessionJob):
     """Starts a training, follows it, and hands its adapter to the session."""
 
+    what = "training"
+
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._asked: WeakSet[Labels] = WeakSet()
@@ -146,7 +148,7 @@ class Training(SessionJob):
             self._ask_about_strokes()
         elif isinstance(message, Finished | Failed) and self._candidate is not None and not self._kept:
             self._keep(self._candidate)
-        self._session.changed.emit("training")
+        self._session.changed.emit(self.what)
 
     def end(self) -> None:
         """Close the progress bar; train, if a question had to be answered first."""

@@ -23,6 +23,7 @@ from napari_salt._messages import (
     Failed,
     Finished,
     Job,
+    Logged,
     Looked,
     Mask,
     ReadSlice,
@@ -143,7 +144,7 @@ class EngineProcess:
                 message = pickle.load(process.stdout)  # type: ignore[arg-type] # noqa: S301 (our own child)
                 if isinstance(message, ReadSlice):
                     self._reply(process, message)
-                elif isinstance(message, Looked | Mask) or _is_failed_aside(message):
+                elif isinstance(message, Looked | Mask | Logged) or _is_failed_aside(message):
                     self._bridge.received.emit(message)
                 else:
                     self._job_messages.put(message)

@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for reader in ("tifffile", "nibabel.global"):  # their findings reach the user as errors
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("napari_salt").setLevel(logging.INFO)
     try:
         if _opens_napari(arguments):
             return _open_napari(arguments)

@@ -16,7 +16,7 @@ from torch.nn.utils import parametrize
 
 from napari_salt.core.config import Rank, SaltConfig
 from napari_salt.core.errors import InputError
-from napari_salt.core.svd import first_coincident, remembered_svd
+from napari_salt.core.svd import first_coincident, remembered_svd, watched
 
 __all__ = [
     "SaltParametrization",
@@ -163,7 +163,7 @@ def attach(model: nn.Module, config: SaltConfig, *, exclude: tuple[str, ...] = (
         if not any(_within(name, (target,)) for name, _ in model.named_modules()):
             raise InputError(f"target {target!r} is no module of this model; see its named_modules()")
     layers = [(name, layer) for name, layer in _adaptable(model) if _chosen(name, config, exclude)]
-    for name, layer in layers:
+    for name, layer in watched(layers):
         if name not in present:
             salt = SaltParametrization(
                 layer.weight, rank=config.rank, lora_rank=config.lora_rank, energy=config.energy

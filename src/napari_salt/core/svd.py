@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,7 +17,9 @@ from torch import Tensor
 from napari_salt.core.cache import cache_folder, write_atomically
 from napari_salt.core.checkpoints import weights_digest
 
-__all__ = ["canonical_svd", "first_coincident", "remembered_svd"]
+__all__ = ["canonical_svd", "first_coincident", "remembered_svd", "watched"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +28,12 @@ COINCIDENT = 1e-10
 
 WORTH_KEEPING = 2e8
 """Entries times the shorter side from which an SVD is kept on disk; below, it takes under 0.1 s."""
+
+KEPT_BYTES = 4e9
+"""Size of the SVDs on disk beyond which those that were not used for longest go; SAM ViT-H takes 3.4e9."""
+
+TELL_SECONDS = 2.0
+"""How often a decomposition of many weights tells how far it is."""
 
 Svd = tuple[Tensor, Tensor, Tensor]
 
@@ -60,9 +72,9 @@ def remembered_svd(weight: Tensor) -> Svd:
     """`canonical_svd`, read from the cache folder where a large weight was decomposed before.
 
     Files are named by the hash of the weight. Vectors are kept as float32, in which they are used,
-    so that the first and later calls give the same bits. A file that is damaged is made anew; where
-    none can be written, nothing is kept. Weights with coincident singular values are not kept: what
-    stands in for their vectors is computed in float64.
+    so that the first and later calls give the same bits. The 4 GB that were used last stay. A file
+    that is damaged is made anew; where none can be written, nothing is kept. Weights with coincident
+    singular values are not kept: what stands in for their vectors is computed in float64.
     """
     if weight.numel() * min(len(weight), weight[0].numel()) < WORTH_KEEPING:
         return canonical_svd(weight)
@@ -77,9 +89,30 @@ def remembered_svd(weight: Tensor) -> Svd:
     tensors = {"u": u, "s": s, "vh": vh}
     try:
         write_atomically(path, save(tensors, {"sha256": weights_digest(tensors)}))
+        _prune(path.parent)
     except OSError as error:
         logger.warning("cannot keep a decomposition for the next time: %s", error)
     return u, s, vh
+
+
+def watched(layers: Sequence[T]) -> Iterator[T]:
+    """Give `layers` one by one, logging how many are decomposed where that takes long."""
+    told = time.monotonic()
+    for done, layer in enumerate(layers):
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            logger.info("decomposing weights, only the first time: %d of %d", done, len(layers))
+        yield layer
+
+
+def _prune(folder: Path) -> None:
+    """Remove the files that were not used for longest, until the others fit."""
+    total = 0
+    files = {path: path.stat() for path in folder.glob("*.safetensors")}
+    for path in sorted(files, key=lambda path: files[path].st_mtime_ns, reverse=True):
+        total += files[path].st_size
+        if total > KEPT_BYTES:
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Svd | None:
@@ -93,4 +126,6 @@ def _read(path: Path) -> Svd | None:
     if weights_digest(tensors) != expected:
         logger.warning("%s is damaged; computing it again", path)
         return None
+    with contextlib.suppress(OSError):
+        path.touch()  # the latest used go last
     return tensors["u"], tensors["s"], tensors["vh"]
