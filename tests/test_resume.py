@@ -42,7 +42,8 @@ def here(tmp_path, monkeypatch):
 class Stopping:
     """A stack that sends the program a Ctrl-C when a slice is read for the second time.
 
-    All slices are read once, for their intensities, before the first is segmented.
+    All slices are read once, for their intensities, before the first is segmented. A slice is read while
+    the one before it is computed, so that one may be the last to be finished, or the first to be lost.
     """
 
     def __init__(self, data, index, presses):
@@ -95,9 +96,11 @@ def test_a_resumed_run_ends_with_the_same_bytes(suffix, dtype, smooth):
     run(parts, config=config, stop_at=3)
     assert not parts.labels.exists()
     run(parts, config=config, stop_at=6)
+    kept = len(list(Path(f".b{suffix}.partial").glob("*.npz")))
+    assert 4 <= kept + smooth <= 7
     done = run(parts, config=config)
     assert done["slices"] == 8
-    assert done["tiles"] == (4 if smooth else 3)  # what is missing, and one before it
+    assert done["tiles"] == 8 - kept + 1  # what is missing, and one before it
     # A Zarr says its name, so these have the same.
     for output, other in ((whole.labels, parts.labels), (whole.probabilities, parts.probabilities)):
         if output.suffix == ".zarr":
@@ -115,8 +118,9 @@ def test_ctrl_c_keeps_the_finished_slices_in_the_outputs(smooth):
     stack = read_stack("image.tif")
     stack = replace(stack, data=Stopping(stack.data, 4, presses=1))
     result, interrupted = run_segmentation(stack, Adapter.load(ADAPTER), config, parts)
-    count = 4 if smooth else 5  # the slice at hand is finished; its neighbour was not averaged yet
-    assert (result["slices"], interrupted) == (count, True)
+    count = result["slices"]  # the slice at hand is finished; its neighbour was not averaged yet
+    assert 4 <= count + smooth <= 5
+    assert interrupted
     for whole_file, part_file in ((whole.labels, parts.labels), (whole.probabilities, parts.probabilities)):
         expected, kept = tifffile.imread(whole_file), tifffile.imread(part_file)
         np.testing.assert_array_equal(kept[..., :count, :, :], expected[..., :count, :, :])
@@ -130,8 +134,8 @@ def test_a_torn_slice_is_done_again():
     parts = Outputs(Path("b.tif"), resume=True)
     run(parts, stop_at=5)
     kept = sorted(Path(".b.tif.partial").glob("*.npz"))
-    assert len(kept) == 5
-    kept[4].write_bytes(kept[4].read_bytes()[:-30])
+    assert len(kept) >= 3
+    kept[2].write_bytes(kept[4].read_bytes()[:-30])
     damaged = bytearray(kept[1].read_bytes())
     damaged[len(damaged) // 2] ^= 0xFF
     kept[1].write_bytes(damaged)
@@ -171,9 +175,10 @@ def test_a_stop_while_the_output_is_written_loses_nothing(monkeypatch):
 
 def test_bad_input_keeps_what_there_is():
     run(Outputs(Path("a.tif")), stop_at=5)
+    kept = names(Path(".a.tif.partial"))
     with pytest.raises(InputError, match="slice 99"):
         run(Outputs(Path("a.tif")), config=SegmentConfig(slices=(99,)))
-    assert len(list(Path(".a.tif.partial").glob("*.npz"))) == 5
+    assert names(Path(".a.tif.partial")) == kept != []
 
 
 # Another run

@@ -117,6 +117,7 @@ class Engine:
         self._planes: queue.SimpleQueue[messages.SliceRead] = queue.SimpleQueue()
         self._asides: queue.SimpleQueue[messages.Look | messages.Ask] = queue.SimpleQueue()
         self._stopped = threading.Event()
+        self._sending, self._fetching = threading.Lock(), threading.Lock()  # slices are read ahead
         self._adapters, self._segmenters = Cache(KEPT_MODELS), Cache(KEPT_MODELS)
         self._readers = Cache(KEPT_READERS)
         self._predictors, self._embeddings = Cache(1), Cache(KEPT_EMBEDDINGS)
@@ -357,8 +358,9 @@ class Engine:
 
     def _fetch(self, key: int, index: int) -> np.ndarray:
         """One slice from napari's process."""
-        self._send(messages.ReadSlice(key, index))
-        answer = self._planes.get()
+        with self._fetching:
+            self._send(messages.ReadSlice(key, index))
+            answer = self._planes.get()
         if answer.plane is None:
             raise SaltError(answer.error)
         return answer.plane
@@ -368,8 +370,9 @@ class Engine:
             raise StopRequested
 
     def _send(self, message: Any) -> None:
-        pickle.dump(message, self._messages_out, protocol=5)
-        self._messages_out.flush()
+        with self._sending:
+            pickle.dump(message, self._messages_out, protocol=5)
+            self._messages_out.flush()
 
 
 def main() -> None:

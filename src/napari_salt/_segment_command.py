@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from napari_salt import __version__
 from napari_salt._commands import prepare_base
@@ -20,6 +21,7 @@ from napari_salt._terminal import Interruption, begun, progress_bar
 from napari_salt._writing import check_target, image_writer, layout_of
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError
+from napari_salt.core.overlap import Behind
 from napari_salt.core.stack import to_micrometres
 from napari_salt.io import LabelWriter, Stack, read_stack
 
@@ -181,17 +183,22 @@ class _Job:
         if not self.finished:
             self.partial.begin()
         tiles = 0
-        with progress_bar(len(self.wanted), "segmenting", "slice", len(self.finished)) as bar:
+        bar = progress_bar(len(self.wanted), "segmenting", "slice", len(self.finished))
+        with bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles
                 if result.index in self.finished:
                     continue
-                self.partial.add(result.index, self.outputs.arrays(result))
-                self.finished.add(result.index)
-                bar.update()
+                writing.do(self._keep, result, bar)
                 if interruption.requested:
                     break
         return tiles
+
+    def _keep(self, result: SliceResult, bar: tqdm[Any]) -> None:
+        """Let a slice be on the disk before it counts as finished."""
+        self.partial.add(result.index, self.outputs.arrays(result))
+        self.finished.add(result.index)
+        bar.update()
 
     def write(self) -> None:
         """Write the outputs from the finished slices; the others are 0."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
 from napari_salt.core.errors import DeviceError
 
@@ -19,6 +20,8 @@ __all__ = [
     "precision",
     "resolve_device",
     "reused_memory",
+    "to_device",
+    "to_host",
 ]
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -68,6 +71,33 @@ def precision(device: torch.device) -> torch.autocast:
     """Autocast to `compute_dtype`; off where that is float32. Enter it in the thread that computes."""
     dtype = compute_dtype(device)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a CPU tensor to `device`; to a GPU while this thread goes on."""
+    if not _copies_alone(device):
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def to_host(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy a tensor to the CPU; what is given waits for the copy and gives it."""
+    if not _copies_alone(tensor.device):
+        return tensor.cpu
+    copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    copy.copy_(tensor, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record(torch.cuda.current_stream(tensor.device))
+
+    def wait() -> Tensor:
+        copied.synchronize()
+        return copy
+
+    return wait
+
+
+def _copies_alone(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.is_available()
 
 
 @contextmanager

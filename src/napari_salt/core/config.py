@@ -195,7 +195,7 @@ class SegmentConfig:
     overlap
         Pixels that neighbouring tiles share, in the model's input.
     batch_size
-        Tiles computed at once; halved when memory runs out.
+        Tiles computed at once, halved when memory runs out. None: 1, on CUDA as many as fit.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     views
@@ -215,7 +215,7 @@ class SegmentConfig:
 
     slices: tuple[int, ...] | None = None
     overlap: int = 48
-    batch_size: int = 1
+    batch_size: int | None = None
     device: str = "auto"
     views: int | None = None
     min_size: int = 0
@@ -226,7 +226,7 @@ class SegmentConfig:
     def __post_init__(self) -> None:
         if self.overlap < 0:
             raise InputError(f"overlap is {self.overlap}; give a number of pixels from 0")
-        if self.batch_size < 1:
+        if self.batch_size is not None and self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; give a whole number from 1")
         if self.views is not None and not 1 <= self.views <= MAX_VIEWS:
             raise InputError(f"views is {self.views}; give a whole number from 1 to {MAX_VIEWS}")

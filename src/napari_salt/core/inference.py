@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from napari_salt.core.adapter import Adapter
 from napari_salt.core.cleanup import cleaned, smoothed
-from napari_salt.core.compute import is_out_of_memory, precision, resolve_device, reused_memory
+from napari_salt.core.compute import precision, resolve_device, reused_memory, to_device, to_host
 from napari_salt.core.config import SegmentConfig
-from napari_salt.core.errors import DeviceError, InputError
+from napari_salt.core.errors import InputError
 from napari_salt.core.events import SliceResult
+from napari_salt.core.memory import BatchSize, check_memory
+from napari_salt.core.overlap import ahead
 from napari_salt.core.preprocess import SliceReader, Window, resize
 from napari_salt.core.segmenter import Segmenter, class_probabilities
 from napari_salt.core.stack import StackLike
@@ -35,7 +37,8 @@ __all__ = [
     "wanted_slices",
 ]
 
-logger = logging.getLogger(__name__)
+KEPT_COLOURS = 4
+"""Tiles of one colour whose logits are kept: the padding's, and few others."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ def segmentation_events(
 ) -> Iterator[SliceResult]:
     """Segment a stack, yielding each slice as it is done (see `segment`).
 
+    The next slice is read in the meantime, by a thread. Memory does not depend on the number of slices.
+
     `between` is called before each batch of tiles, so that a caller can do something else in the
     meantime, or stop by raising. `segmenter` is the adapter's, built and merged, and `window` the stack's
     intensities, if there is one already.
@@ -143,16 +148,17 @@ def segmentation_events(
     slices = wanted_slices(config, stack.shape[0])
     reader = SliceReader(stack, adapter.preprocess, pixel_size, window)
     segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
+    check_memory(segmenter)
     values = np.array([0, *adapter.values], label_dtype(adapter.values))
     predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
     views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
     tiles = len(views) * len(predictor.tiles(reader.size))
-    predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
-        (index, predictor.probabilities(reader, index, views)) for index in slices
-    )
-    if config.smooth and not adapter.preprocess.independent:
-        predicted = smoothed(predicted, config.group)
-    with reused_memory():
+    with reused_memory(), closing(ahead(reader.read, slices)) as images:
+        predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
+            (index, predictor.probabilities(image, reader.stack.shape[1:3], views)) for index, image in images
+        )
+        if config.smooth and not adapter.preprocess.independent:
+            predicted = smoothed(predicted, config.group)
         for index, probabilities in predicted:
             classes = cleaned(probabilities.argmax(0), config.min_size, fill_holes=config.fill_holes)
             yield SliceResult(index, values[classes], probabilities, tiles)
@@ -184,7 +190,8 @@ class SlicePredictor:
     Parameters
     ----------
     segmenter
-        In eval mode; merged for speed, or carrying its parametrizations (as in training).
+        In eval mode; merged for speed, or carrying its parametrizations (as in training). It must not
+        change: the logits of tiles without content are remembered.
     overlap, batch_size
         See `SegmentConfig`.
     between
@@ -195,25 +202,29 @@ class SlicePredictor:
         self,
         segmenter: Segmenter,
         overlap: int,
-        batch_size: int = 1,
+        batch_size: int | None = None,
         between: Callable[[], None] | None = None,
     ) -> None:
         self._segmenter = segmenter
+        self._device = next(segmenter.parameters()).device
         self._overlap = min(overlap, segmenter.input_size // 2)
-        self._batch_size = batch_size
+        self._taper = _taper(segmenter.input_size, self._overlap)
+        self._batch = BatchSize(batch_size, self._device)
         self._between = between
+        self._colours: dict[tuple[float, ...], Tensor] = {}
 
     def tiles(self, size: Sequence[int]) -> list[Tile]:
         """Tiles that a slice of (height, width) takes."""
         return tiles_of(size, self._segmenter.input_size, self._overlap)
 
     def probabilities(
-        self, reader: SliceReader, index: int, views: Sequence[View] = VIEWS[:1]
+        self, image: Tensor, size: Sequence[int], views: Sequence[View] = VIEWS[:1]
     ) -> NDArray[np.float32]:
-        """Probabilities of background and classes of slice `index`, float32, shape (K + 1, Y, X)."""
-        scaled = self.mean_logits(reader.read(index), views)
-        height, width = reader.stack.shape[1:3]
-        logits = resize(scaled[None], (height, width))
+        """Probabilities of background and classes at `size` (Y, X), float32, shape (K + 1, Y, X).
+
+        `image` is what `SliceReader.read` gives.
+        """
+        logits = resize(self.mean_logits(image, views)[None], (size[0], size[1]))
         found: NDArray[np.float32] = class_probabilities(logits)[0].numpy()
         return found
 
@@ -245,32 +256,55 @@ class SlicePredictor:
             tiles = [t for t in tiles if wanted[t.top : t.top + side, t.left : t.left + side].any()]
         total = torch.zeros(self._segmenter.n_classes, height, width)
         weight = torch.zeros(height, width)
-        taper = _taper(side, self._overlap)
-        for start, logits in self._batches(image, tiles):
-            for tile, tile_logits in zip(tiles[start : start + len(logits)], logits, strict=True):
-                rows = slice(tile.top, min(tile.top + side, height))
-                columns = slice(tile.left, min(tile.left + side, width))
-                part = (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start))
-                total[:, rows, columns] += tile_logits[:, *part] * taper[part]
-                weight[rows, columns] += taper[part]
+        for tile, logits in zip(tiles, self._logits_of(image, tiles), strict=True):
+            rows = slice(tile.top, min(tile.top + side, height))
+            columns = slice(tile.left, min(tile.left + side, width))
+            part = (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start))
+            total[:, rows, columns] += logits[:, *part] * self._taper[part]
+            weight[rows, columns] += self._taper[part]
         return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
 
-    def _batches(self, image: Tensor, tiles: list[Tile]) -> Iterator[tuple[int, Tensor]]:
-        """First tile's position and float32 CPU logits (b, K, S, S) of consecutive batches."""
-        device = next(self._segmenter.parameters()).device
+    def _logits_of(self, image: Tensor, tiles: Sequence[Tile]) -> Iterator[Tensor]:
+        """float32 CPU logits (K, S, S) of each tile."""
+        cuts = [self._cut(image, tile) for tile in tiles]
+        known = [self._of_one_colour(cut) for cut in cuts]
+        computed = self._computed([cut for cut, logits in zip(cuts, known, strict=True) if logits is None])
+        for logits in known:
+            yield next(computed) if logits is None else logits
+
+    def _of_one_colour(self, cut: Tensor) -> Tensor | None:
+        """Logits of a tile without content, such as padding, computed when it is first met; else None.
+
+        The model decides what it is, as it does for any tile: a constant may well belong to a class.
+        """
+        colour = cut[:, :1, :1]
+        if not torch.equal(cut, colour.expand_as(cut)):
+            return None
+        key = tuple(colour.flatten().tolist())
+        if key not in self._colours:
+            if len(self._colours) == KEPT_COLOURS:
+                return None
+            (self._colours[key],) = self._computed([cut])
+        return self._colours[key]
+
+    def _computed(self, cuts: Sequence[Tensor]) -> Iterator[Tensor]:
+        """float32 CPU logits (K, S, S) of square cuts; a GPU computes the next batch meanwhile."""
+        under_way: Callable[[], Iterable[Tensor]] = tuple
         start = 0
-        while start < len(tiles):
+        while start < len(cuts):
             if self._between is not None:
                 self._between()
-            batch = [self._cut(image, tile) for tile in tiles[start : start + self._batch_size]]
+            batch = cuts[start : start + self._batch.count]
             try:
-                with precision(device):
-                    logits = self._segmenter(torch.stack(batch).to(device)).float().cpu()
+                with self._batch.measured(), precision(self._device):
+                    logits = to_host(self._segmenter(to_device(torch.stack(batch), self._device)).float())
             except (RuntimeError, MemoryError) as error:
-                self._halve(error)
+                self._batch.halve(error)
                 continue
-            yield start, logits
             start += len(batch)
+            yield from under_way()
+            under_way = logits
+        yield from under_way()
 
     def _cut(self, image: Tensor, tile: Tile) -> Tensor:
         side = self._segmenter.input_size
@@ -278,16 +312,6 @@ class SlicePredictor:
         if part.shape[-2:] == (side, side):
             return part
         return torch.nn.functional.pad(part, (0, side - part.shape[-1], 0, side - part.shape[-2]))
-
-    def _halve(self, error: BaseException) -> None:
-        if not is_out_of_memory(error):
-            raise error
-        if self._batch_size == 1:
-            raise DeviceError(
-                "out of memory with one tile at a time; close other programs, or use --device cpu"
-            ) from error
-        self._batch_size //= 2
-        logger.warning("out of memory; going on with %d tiles at a time", self._batch_size)
 
 
 def _starts(length: int, tile: int, overlap: int) -> list[int]:

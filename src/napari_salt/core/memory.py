@@ -1,0 +1,117 @@
+"""How many tiles the memory holds at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from napari_salt.core.compute import is_out_of_memory
+from napari_salt.core.errors import DeviceError
+from napari_salt.core.segmenter import Segmenter
+
+__all__ = ["BatchSize", "check_memory", "least_memory", "tiles_that_fit"]
+
+logger = logging.getLogger(__name__)
+
+MOST_TILES = 16
+"""Beyond that a GPU gains nothing, and each slice has few tiles."""
+SHARE = 0.8
+"""Of the free memory that is planned for; the rest is for what fragments, and for other programs."""
+ATTENTION_MAPS = 3
+"""Of a block's attention that SAM's code holds at once: its relative positions are added out of place."""
+
+
+class BatchSize:
+    """How many tiles to compute at once; fewer as soon as memory runs out.
+
+    Parameters
+    ----------
+    wanted
+        A number to begin with. None: 1 on a CPU (batches of 4 take longer per tile there) and on MPS;
+        on CUDA as many as fit, judged by what the first tile takes.
+    device
+        What computes.
+    """
+
+    def __init__(self, wanted: int | None, device: torch.device) -> None:
+        self.count = wanted or 1
+        self._device = device
+        self._to_measure = wanted is None and device.type == "cuda" and torch.cuda.is_available()
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Compute a batch in the body; of the first one the memory is measured."""
+        if not self._to_measure:
+            yield
+            return
+        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self._device)
+        yield
+        self._to_measure = False
+        allocated = torch.cuda.memory_allocated(self._device)
+        free = torch.cuda.mem_get_info(self._device)[0]
+        free += torch.cuda.memory_reserved(self._device) - allocated
+        self.count = tiles_that_fit(free, torch.cuda.max_memory_allocated(self._device) - before)
+
+    def halve(self, error: BaseException) -> None:
+        """Go on with half as many after `error`, for good.
+
+        Raises
+        ------
+        DeviceError
+            If it was one already.
+        BaseException
+            `error`, if that is not about memory.
+        """
+        if not is_out_of_memory(error):
+            raise error
+        if self.count == 1:
+            raise DeviceError(
+                "out of memory with one tile at a time; close other programs, or use --device cpu"
+            ) from error
+        self.count //= 2
+        logger.warning("out of memory; going on with %d tiles at a time", self.count)
+
+
+def tiles_that_fit(free: int, per_tile: int) -> int:
+    """Number of tiles of `per_tile` bytes each to compute at once with `free` bytes, 1 to `MOST_TILES`."""
+    return max(1, min(MOST_TILES, int(SHARE * free / max(1, per_tile))))
+
+
+def check_memory(segmenter: Segmenter) -> None:
+    """Refuse a model of which not even one tile fits, before the system ends the program for it.
+
+    Only a CPU's memory is looked at: a GPU's tells of itself when it runs out.
+
+    Raises
+    ------
+    DeviceError
+    """
+    if next(segmenter.parameters()).device.type != "cpu":
+        return
+    needed = least_memory(segmenter)
+    free = psutil.virtual_memory().available + psutil.swap_memory().free
+    if needed > free:
+        raise DeviceError(
+            f"a tile of {segmenter.input_size} pixels takes more than {needed / 1e9:.1f} GB of memory with this "
+            f"base model, {free / 1e9:.1f} GB are free; close other programs, or train on a base with "
+            "smaller inputs (such as sam-vit-b@256)"
+        )
+
+
+def least_memory(segmenter: Segmenter) -> int:
+    """Bytes that one tile takes at least: those of the largest attention maps of a ViT, in float32.
+
+    Other encoders hold no such maps; they give 0.
+    """
+    tokens = 0
+    for block in getattr(segmenter.image_encoder, "blocks", ()):
+        side = segmenter.input_size // segmenter.image_encoder.patch_embed.proj.stride[0]
+        seen = side if block.window_size == 0 else min(side, block.window_size)
+        windows = -((-side // seen) ** 2)
+        tokens = max(tokens, block.attn.num_heads * windows * seen**4)
+    return ATTENTION_MAPS * 4 * tokens
