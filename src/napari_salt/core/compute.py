@@ -86,7 +86,7 @@ def to_host(tensor: Tensor) -> Callable[[], Tensor]:
         return tensor.cpu
     copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
     copy.copy_(tensor, non_blocking=True)
-    copied = torch.cuda.Event()
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record(torch.cuda.current_stream(tensor.device))
 
     def wait() -> Tensor:

@@ -294,7 +294,7 @@ class SlicePredictor:
         while start < len(cuts):
             if self._between is not None:
                 self._between()
-            batch = cuts[start : start + self._batch.count]
+            batch = list(cuts[start : start + self._batch.count])
             try:
                 with self._batch.measured(), precision(self._device):
                     logits = to_host(self._segmenter(to_device(torch.stack(batch), self._device)).float())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
@@ -15,7 +15,7 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
-def ahead(read: Callable[[T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+def ahead(read: Callable[[T], R], items: Iterable[T]) -> Generator[tuple[T, R], None, None]:
     """Give each item and what `read` makes of it, in order; a thread reads the next one meanwhile.
 
     At most two results are held: the one given last, and the next. What `read` raises comes out at the
