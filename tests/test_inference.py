@@ -306,3 +306,74 @@ def test_views_follow_the_adapter_unless_told(turns, views, factor):
 def test_bad_numbers_of_views_are_refused(views):
     with pytest.raises(InputError, match="views"):
         SegmentConfig(views=views)
+
+
+# Tiles without content
+
+
+def counting(n_classes=2):
+    """A real model, and the tiles that it computed."""
+    model, seen = tiny.segmenter(n_classes).merged(), []
+    model.register_forward_pre_hook(lambda _module, inputs: seen.extend(inputs[0]))
+    return model, seen
+
+
+def padded(count=3):
+    """Slices that fill a corner of 256x256 pixels; the rest is padding, here 0."""
+    stack = np.zeros((count, 256, 256), np.uint16)
+    stack[:, :50, :50] = tiny.discs(count, 50)[0]
+    return stack
+
+
+def test_padding_is_computed_once_for_all_slices_and_views():
+    stack, (model, seen) = padded(), counting()
+    config = SegmentConfig(overlap=0, views=4)
+    results = list(segmentation_events(stack, an_adapter(), config, segmenter=model))
+    assert [result.tiles for result in results] == [64, 64, 64]
+    empty = [tile for tile in seen if not tile.any()]
+    assert len(empty) == 1
+    assert len(seen) == 3 * 4 + 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_padding_gets_what_the_model_says_of_it(value):
+    model, seen = counting()
+    image = torch.full((3, 128, 192), value)
+    image[:, :60, :60] = torch.rand(3, 60, 60)
+    predictor = SlicePredictor(model, 16)
+    found = predictor.logits(image)
+    assert len(seen) < len(predictor.tiles(image.shape[1:]))
+    total, weight = torch.zeros_like(found), torch.zeros(128, 192)
+    for tile in predictor.tiles(image.shape[1:]):
+        place = (slice(tile.top, tile.top + 64), slice(tile.left, tile.left + 64))
+        with torch.no_grad():
+            total[:, *place] += model(image[:, *place][None])[0] * predictor._taper
+        weight[place] += predictor._taper
+    torch.testing.assert_close(found, total / weight, rtol=0, atol=0)
+
+
+def test_tiles_with_any_content_are_all_computed():
+    model, seen = counting()
+    image = torch.zeros(3, 128, 128)
+    image[1, 63, 63] = image[1, 64, 64] = 1e-3  # a single pixel, in one channel
+    SlicePredictor(model, 0).logits(image)
+    assert len([tile for tile in seen if tile.any()]) == 2
+    assert len(seen) == 3
+
+
+def test_many_colours_are_not_all_remembered():
+    model, seen = counting()
+    image = torch.arange(16.0).view(4, 4).repeat_interleave(64, 0).repeat_interleave(64, 1) / 16
+    predictor = SlicePredictor(model, 0)
+    first, second = (predictor.logits(image.expand(3, -1, -1)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert len(seen) == 16 + 12
+
+
+@pytest.mark.parametrize("missing", [np.nan, -2000.0])
+def test_missing_values_and_what_lies_below_the_window_are_padding(missing):
+    stack, (model, seen) = padded().astype(np.float32), counting()
+    stack[:, 50:] = stack[:, :, 50:] = missing
+    with np.errstate(invalid="ignore"):
+        list(segmentation_events(stack, an_adapter(), SegmentConfig(overlap=0), segmenter=model))
+    assert len(seen) == 3 + 1

@@ -97,9 +97,9 @@ def check_memory(segmenter: Segmenter) -> None:
     free = psutil.virtual_memory().available + psutil.swap_memory().free
     if needed > free:
         raise DeviceError(
-            f"with this base model a tile of {segmenter.input_size} pixels takes more than {needed / 1e9:.1f} GB "
-            f"of memory, and {free / 1e9:.1f} GB are free; close other programs, or train on a base with smaller "
-            "inputs, such as sam-vit-b@256"
+            f"a tile of {segmenter.input_size} pixels takes more than {needed / 1e9:.1f} GB of memory with "
+            f"this base model, and {free / 1e9:.1f} GB are free; close other programs, or train on a base "
+            "with smaller inputs, such as sam-vit-b@256"
         )
 
 

@@ -1,0 +1,134 @@
+"""Memory: the same for 10 slices and for 1,000; batches that fit; models that do not."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from segment_anything.modeling import ImageEncoderViT
+
+import tiny
+from napari_salt.core.config import SegmentConfig
+from napari_salt.core.errors import DeviceError
+from napari_salt.core.inference import SlicePredictor, segmentation_events
+from napari_salt.core.memory import BatchSize, check_memory, least_memory, tiles_that_fit
+
+SEGMENTING = """
+import json
+from pathlib import Path
+import pytest
+import tiny
+import napari_salt.core.inference
+from napari_salt.cli import main
+
+def peak():  # of this program alone: getrusage begins with that of the one that started it
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+
+tiny.use(pytest.MonkeyPatch())
+peaks = [peak()]
+for count in (10, 1000):
+    for suffix in (".tif", ".zarr"):
+        source, out = f"{count}{suffix}", f"out{count}{suffix}"
+        assert main(["segment", source, "--adapter", "a.safetensors", "--out", out]) == 0
+    peaks.append(peak())
+print(json.dumps(peaks))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a peak that is the program's own")
+def test_memory_does_not_depend_on_the_number_of_slices(tmp_path):
+    planes = np.zeros((10, 128, 128), np.uint16)
+    planes[:, 8:56, 8:56] = tiny.discs(10, 48)[0]
+    for count in (10, 1000):
+        stored = zarr.create_array(
+            tmp_path / f"{count}.zarr", shape=(count, 128, 128), chunks=(1, 128, 128), dtype="u2"
+        )
+        with tifffile.TiffWriter(tmp_path / f"{count}.tif") as tif:
+            for index in range(count):
+                stored[index] = planes[index % 10]
+                tif.write(planes[index % 10], contiguous=False, compression="zlib", metadata=None)
+    tiny.adapter().save(tmp_path / "a.safetensors")
+    tests = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {tests!r}){SEGMENTING}"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    before, few, many = map(int, ran.stdout.strip().splitlines()[-1].strip("[]").split(","))
+    assert few > before
+    assert many - before <= 1.1 * (few - before)  # of what segmenting takes, not of torch with it
+    expected = tifffile.imread(tmp_path / "out10.tif")
+    assert expected.any()
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out1000.tif"), np.tile(expected, (100, 1, 1)))
+    np.testing.assert_array_equal(zarr.open(tmp_path / "out1000.zarr")["0"][990:], expected)
+
+
+# Batches
+
+
+def test_as_many_tiles_as_fit():
+    assert tiles_that_fit(10_000, 1000) == 8
+    assert tiles_that_fit(500, 1000) == 1
+    assert tiles_that_fit(10**12, 1000) == tiles_that_fit(10**12, 0) == 16
+
+
+def limited(largest):
+    """A real model that runs out of memory with more than `largest` tiles, and the batches it was given."""
+    model, batches = tiny.segmenter(2).merged(), []
+
+    def hook(_module, inputs):
+        batches.append(len(inputs[0]))
+        if len(inputs[0]) > largest:
+            raise torch.OutOfMemoryError
+
+    model.register_forward_pre_hook(hook)
+    return model, batches
+
+
+def test_out_of_memory_halves_the_batch_for_the_rest_of_the_run():
+    model, batches = limited(2)
+    stack = tiny.discs(2, 128)[0]
+    config = SegmentConfig(batch_size=9, overlap=0)
+    found = list(segmentation_events(stack, tiny.adapter(), config, segmenter=model))
+    assert batches == [4, 2, 2, 2, 2]  # 9 would be 4 tiles, and is halved to 4 before it helps
+    one, _ = limited(1)
+    expected = segmentation_events(stack, tiny.adapter(), replace(config, batch_size=1), segmenter=one)
+    for result, alone in zip(found, expected, strict=True):
+        np.testing.assert_allclose(result.probabilities, alone.probabilities, atol=1e-4)
+
+
+def test_a_cpu_computes_one_tile_at_a_time():
+    model, batches = limited(1)
+    SlicePredictor(model, 0).logits(torch.rand(3, 128, 128))
+    assert batches == [1, 1, 1, 1]
+    assert BatchSize(None, torch.device("cuda")).count == 1  # until the first tile is measured
+
+
+# Models that do not fit
+
+
+def encoder(**sizes):
+    """A ViT encoder of one global block, as large as it says."""
+    with torch.device("meta"):
+        return ImageEncoderViT(depth=1, use_rel_pos=True, global_attn_indexes=(0,), **sizes)
+
+
+def test_the_least_memory_is_that_of_the_attention():
+    model = tiny.segmenter()
+    assert least_memory(model) == 3 * 4 * 2 * 64**2  # 2 heads, 64 patches, in the block that sees all
+    model.image_encoder, model.input_size = encoder(img_size=1024, embed_dim=1280, num_heads=16), 1024
+    assert least_memory(model) == 3 * 4 * 16 * 4096**2
+
+
+def test_a_model_of_which_no_tile_fits_is_refused():
+    model = tiny.segmenter()
+    check_memory(model)
+    size = 2**18
+    model.image_encoder, model.input_size = encoder(img_size=1024, embed_dim=1280, num_heads=16), size
+    with pytest.raises(DeviceError, match="smaller inputs"):
+        check_memory(model)
