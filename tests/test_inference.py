@@ -8,6 +8,7 @@ import zarr
 from torch import nn
 
 import tiny
+from napari_salt.core.compute import precision
 from napari_salt.core.config import Preprocess, SegmentConfig
 from napari_salt.core.errors import DeviceError, InputError
 from napari_salt.core.inference import (
@@ -346,7 +347,7 @@ def test_padding_gets_what_the_model_says_of_it(value):
     total, weight = torch.zeros_like(found), torch.zeros(128, 192)
     for tile in predictor.tiles(image.shape[1:]):
         place = (slice(tile.top, tile.top + 64), slice(tile.left, tile.left + 64))
-        with torch.no_grad():
+        with torch.no_grad(), precision(torch.device("cpu")):
             total[:, *place] += model(image[:, *place][None])[0] * predictor._taper
         weight[place] += predictor._taper
     torch.testing.assert_close(found, total / weight, rtol=0, atol=0)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-import zarr
 from segment_anything.modeling import ImageEncoderViT
 
 import tiny
@@ -32,9 +31,8 @@ def peak():  # of this program alone: getrusage begins with that of the one that
 tiny.use(pytest.MonkeyPatch())
 peaks = [peak()]
 for count in (10, 1000):
-    for suffix in (".tif", ".zarr"):
-        source, out = f"{count}{suffix}", f"out{count}{suffix}"
-        assert main(["segment", source, "--adapter", "a.safetensors", "--out", out]) == 0
+    options = ["--adapter", "a.safetensors", "--out", f"out{count}.tif"]
+    assert main(["segment", f"{count}.tif", *options]) == 0
     peaks.append(peak())
 print(json.dumps(peaks))
 """
@@ -43,14 +41,10 @@ print(json.dumps(peaks))
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs a peak that is the program's own")
 def test_memory_does_not_depend_on_the_number_of_slices(tmp_path):
     planes = np.zeros((10, 128, 128), np.uint16)
-    planes[:, 8:56, 8:56] = tiny.discs(10, 48)[0]
+    planes[:1, 8:56, 8:56] = tiny.discs(1, 48)[0]  # the rest is padding, or this would take a minute
     for count in (10, 1000):
-        stored = zarr.create_array(
-            tmp_path / f"{count}.zarr", shape=(count, 128, 128), chunks=(1, 128, 128), dtype="u2"
-        )
         with tifffile.TiffWriter(tmp_path / f"{count}.tif") as tif:
             for index in range(count):
-                stored[index] = planes[index % 10]
                 tif.write(planes[index % 10], contiguous=False, compression="zlib", metadata=None)
     tiny.adapter().save(tmp_path / "a.safetensors")
     tests = str(Path(__file__).parent)
@@ -65,7 +59,6 @@ def test_memory_does_not_depend_on_the_number_of_slices(tmp_path):
     expected = tifffile.imread(tmp_path / "out10.tif")
     assert expected.any()
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out1000.tif"), np.tile(expected, (100, 1, 1)))
-    np.testing.assert_array_equal(zarr.open(tmp_path / "out1000.zarr")["0"][990:], expected)
 
 
 # Batches
@@ -95,7 +88,7 @@ def test_out_of_memory_halves_the_batch_for_the_rest_of_the_run():
     stack = tiny.discs(2, 128)[0]
     config = SegmentConfig(batch_size=9, overlap=0)
     found = list(segmentation_events(stack, tiny.adapter(), config, segmenter=model))
-    assert batches == [4, 2, 2, 2, 2]  # 9 would be 4 tiles, and is halved to 4 before it helps
+    assert batches == [4, 4, 2, 2, 2, 2]  # there are 4 tiles, so 9, 4 and 2 at a time are tried
     one, _ = limited(1)
     expected = segmentation_events(stack, tiny.adapter(), replace(config, batch_size=1), segmenter=one)
     for result, alone in zip(found, expected, strict=True):
@@ -120,7 +113,8 @@ def encoder(**sizes):
 
 def test_the_least_memory_is_that_of_the_attention():
     model = tiny.segmenter()
-    assert least_memory(model) == 3 * 4 * 2 * 64**2  # 2 heads, 64 patches, in the block that sees all
+    side = 64 // 8
+    assert least_memory(model) == 3 * 4 * 2 * side**4  # 2 heads, in the block that sees all patches
     model.image_encoder, model.input_size = encoder(img_size=1024, embed_dim=1280, num_heads=16), 1024
     assert least_memory(model) == 3 * 4 * 16 * 4096**2
 
@@ -128,7 +122,7 @@ def test_the_least_memory_is_that_of_the_attention():
 def test_a_model_of_which_no_tile_fits_is_refused():
     model = tiny.segmenter()
     check_memory(model)
-    size = 2**18
+    size = 2**20
     model.image_encoder, model.input_size = encoder(img_size=1024, embed_dim=1280, num_heads=16), size
     with pytest.raises(DeviceError, match="smaller inputs"):
         check_memory(model)

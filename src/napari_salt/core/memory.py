@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -108,10 +109,10 @@ def least_memory(segmenter: Segmenter) -> int:
 
     Other encoders hold no such maps; they give 0.
     """
-    tokens = 0
+    entries = 0
     for block in getattr(segmenter.image_encoder, "blocks", ()):
         side = segmenter.input_size // segmenter.image_encoder.patch_embed.proj.stride[0]
         seen = side if block.window_size == 0 else min(side, block.window_size)
-        windows = -((-side // seen) ** 2)
-        tokens = max(tokens, block.attn.num_heads * windows * seen**4)
-    return ATTENTION_MAPS * 4 * tokens
+        windows = math.ceil(side / seen) ** 2
+        entries = max(entries, block.attn.num_heads * windows * seen**4)
+    return ATTENTION_MAPS * 4 * entries
