@@ -13,6 +13,7 @@ from qtpy.QtTest import QTest
 import napari_salt as ns
 import tiny
 from gui import Desk
+from napari_salt._messages import Stop
 from napari_salt.core.adapter import Adapter
 
 pytestmark = pytest.mark.gui
@@ -178,8 +179,19 @@ def test_what_the_engine_logs_is_in_naparis_log(desk, caplog):
     image = DISCS.astype(np.float32)
     image[1, 30, 30:33] = np.nan
     desk.open(image, tiny.painted(TRUTH, 1, 4))
-    desk.train(3)
-    assert "slice 1 has 3 pixels that are not finite" in caplog.text
+    desk.widget.train.steps.setValue(100_000)
+    desk.widget.train.train.click()
+    desk.wait(lambda: "slice 1 has 3 pixels that are not finite" in caplog.text)
+    desk.wait(lambda: desk.session.adapter is not None)
+    desk.widget.train.stop.click()
+    desk.finish()
+    caplog.clear()
+    desk.widget.segment.range.setText("1")
+    desk.widget.segment.run_range.click()
+    desk.finish()
+    desk.session.engine.send(Stop())  # as if pressed when the job was just over
+    desk.viewer.dims.set_current_step(0, 1)
+    desk.wait(lambda: desk.session.previewing._shown == 1)
     assert not desk.problems
 
 

@@ -72,7 +72,7 @@ class Cache:
 
 
 class Telling(logging.Handler):
-    """Passes on to napari what the core logs; where that is between two parts of long work, Stop ends it."""
+    """Passes on to napari what the core logs; what logs its progress can be stopped there."""
 
     def __init__(self, send: Callable[[Any], None], check_stop: Callable[[], None]) -> None:
         super().__init__(logging.INFO)
@@ -81,7 +81,8 @@ class Telling(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Send it; an exception goes to who logged."""
         self._send(messages.Logged(record.name, record.levelno, record.getMessage()))
-        self._check_stop()
+        if record.levelno == logging.INFO:
+            self._check_stop()
 
 
 class RemoteStack:
@@ -118,6 +119,7 @@ class Engine:
         self._asides: queue.SimpleQueue[messages.Look | messages.Ask] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._sending, self._fetching = threading.Lock(), threading.Lock()  # slices are read ahead
+        self._working = False
         self._adapters, self._segmenters = Cache(KEPT_MODELS), Cache(KEPT_MODELS)
         self._readers = Cache(KEPT_READERS)
         self._predictors, self._embeddings = Cache(1), Cache(KEPT_EMBEDDINGS)
@@ -161,6 +163,7 @@ class Engine:
             messages.Segment: self._segment,
             messages.Suggest: self._suggest,
         }
+        self._working = True
         try:
             self._check_stop()
             runs[type(job)](job)
@@ -170,6 +173,8 @@ class Engine:
             self._send(failure(job, error))
         else:
             self._send(messages.Finished())
+        finally:
+            self._working = False
 
     def _train(self, job: messages.Train) -> None:
         from napari_salt.core.adapter import Adapter
@@ -366,7 +371,7 @@ class Engine:
         return answer.plane
 
     def _check_stop(self) -> None:
-        if self._stopped.is_set():
+        if self._working and self._stopped.is_set():
             raise StopRequested
 
     def _send(self, message: Any) -> None:

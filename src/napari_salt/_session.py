@@ -110,7 +110,7 @@ class Session:
     ) -> None:
         """Work on `layer`; what cannot be worked on changes nothing."""
         try:
-            source = layer and ImageSource(layer, level, channel_axis, tuple(channels))
+            source = None if layer is None else ImageSource(layer, level, channel_axis, tuple(channels))
         except SaltError as error:
             self.changed.emit("image")
             self.problem.emit(str(error), "image")
