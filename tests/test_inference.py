@@ -328,7 +328,7 @@ def padded(count=3):
 
 def test_padding_is_computed_once_for_all_slices_and_views():
     stack, (model, seen) = padded(), counting()
-    config = SegmentConfig(overlap=0, views=4)
+    config = SegmentConfig(overlap=0, views=4, runtime="torch")
     results = list(segmentation_events(stack, an_adapter(), config, segmenter=model))
     assert [result.tiles for result in results] == [64, 64, 64]
     empty = [tile for tile in seen if not tile.any()]

@@ -95,6 +95,7 @@ def segment(options: argparse.Namespace) -> Result:
         fill_holes=options.fill_holes,
         smooth=options.smooth,
         group=len(image.data) // image.frames if image.frames > 1 else None,
+        runtime=options.runtime,
     )
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
     if options.dask:
@@ -178,7 +179,9 @@ class _Job:
             return 0
         config = replace(self.config, slices=_with_neighbours(self.missing, self.wanted))
         pixel_size = to_micrometres(self.image.spacing, self.image.unit)
-        events = segmentation_events(self.image.data, self.adapter, config, pixel_size=pixel_size)
+        events = segmentation_events(
+            self.image.data, self.adapter, config, pixel_size=pixel_size, job_slices=len(self.wanted)
+        )
         results = begun(events)
         if not self.finished:
             self.partial.begin()

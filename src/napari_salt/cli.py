@@ -8,10 +8,11 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from napari_salt import __version__
 from napari_salt._slice_ranges import parse_slices
+from napari_salt.core.config import Runtime
 from napari_salt.core.errors import InputError, SaltError
 
 __all__ = ["main"]
@@ -173,6 +174,12 @@ def _add_segment(verbs: Any) -> None:
     )
     segment.add_argument("--fill-holes", action="store_true", help="fill what one class encloses")
     segment.add_argument("--smooth", action="store_true", help="average neighbouring slices")
+    segment.add_argument(
+        "--runtime",
+        choices=get_args(Runtime),
+        default="auto",
+        help="what computes on a CPU; by default OpenVINO where it is installed and there is enough to do",
+    )
     segment.add_argument(
         "--probabilities",
         type=Path,

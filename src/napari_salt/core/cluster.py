@@ -88,7 +88,7 @@ def cluster_results(
     wanted = tuple(dict.fromkeys(wanted_slices(config, stack.shape[0])))
     window = SliceReader(stack, adapter.preprocess, pixel_size).window
     segmenter = adapter.build().merged()
-    model = _Model(adapter, segmenter, config, pixel_size, window, keep)
+    model = _Model(adapter, segmenter, config, pixel_size, window, keep, len(wanted))
     smooth = config.smooth and not adapter.preprocess.independent
     work = (
         (_part_of(stack, needed[0], needed[-1] + 1, client), needed, given)
@@ -113,6 +113,7 @@ class _Model(WorkerPlugin, Generic[T]):
         pixel_size: float | None,
         window: Window | None,
         keep: Callable[[SliceResult], T],
+        job_slices: int,
     ) -> None:
         self.name = f"napari-salt-{uuid.uuid4().hex}"
         self._adapter = adapter
@@ -121,6 +122,7 @@ class _Model(WorkerPlugin, Generic[T]):
         self._pixel_size = pixel_size
         self._window = window
         self._keep = keep
+        self._job_slices = job_slices
 
     def setup(self, worker: Worker) -> None:
         """Called by Dask on the worker."""
@@ -141,6 +143,7 @@ class _Model(WorkerPlugin, Generic[T]):
                 pixel_size=self._pixel_size,
                 segmenter=self._segmenter.to(resolve_device(self._config.device)),
                 window=self._window,
+                job_slices=self._job_slices,
             )
             return [self._keep(result) for result in events if result.index in given]
 

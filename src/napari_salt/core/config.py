@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from napari_salt.core.errors import InputError
 
@@ -12,6 +12,7 @@ __all__ = [
     "PRESET_MINUTES",
     "Preprocess",
     "Rank",
+    "Runtime",
     "SaltConfig",
     "SegmentConfig",
     "TrainConfig",
@@ -20,6 +21,9 @@ __all__ = [
 
 Rank = int | float | Literal["auto"]
 """How many top singular values are scaled: a number, a share of all (a float in 0..1), or ``"auto"``."""
+
+Runtime = Literal["auto", "torch", "openvino"]
+"""What computes on a CPU."""
 
 Unpainted = Literal["background", "ignore"]
 """What a pixel without paint means on a painted slice."""
@@ -211,6 +215,9 @@ class SegmentConfig:
     group
         Number of consecutive slices that belong together, such as those of one time point;
         nothing is averaged across groups. None: all.
+    runtime
+        What computes on a CPU: ``"torch"``, ``"openvino"``, or ``"auto"``, which takes OpenVINO where it
+        is installed and there is enough to do. Their results differ by rounding.
     """
 
     slices: tuple[int, ...] | None = None
@@ -222,8 +229,11 @@ class SegmentConfig:
     fill_holes: bool = False
     smooth: bool = False
     group: int | None = None
+    runtime: Runtime = "auto"
 
     def __post_init__(self) -> None:
+        if self.runtime not in get_args(Runtime):
+            raise InputError(f"runtime is {self.runtime!r}; use one of {', '.join(get_args(Runtime))}")
         if self.overlap < 0:
             raise InputError(f"overlap is {self.overlap}; give a number of pixels from 0")
         if self.batch_size is not None and self.batch_size < 1:

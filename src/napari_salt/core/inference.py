@@ -14,13 +14,14 @@ from torch import Tensor
 
 from napari_salt.core.adapter import Adapter
 from napari_salt.core.cleanup import cleaned, smoothed
-from napari_salt.core.compute import precision, resolve_device, reused_memory, to_device, to_host
+from napari_salt.core.compute import fast_cpu, resolve_device, to_device, to_host
 from napari_salt.core.config import SegmentConfig
 from napari_salt.core.errors import InputError
 from napari_salt.core.events import SliceResult
 from napari_salt.core.memory import BatchSize, check_memory
 from napari_salt.core.overlap import ahead
 from napari_salt.core.preprocess import SliceReader, Window, resize
+from napari_salt.core.runtime import forward_by
 from napari_salt.core.segmenter import Segmenter, class_probabilities
 from napari_salt.core.stack import StackLike
 
@@ -135,6 +136,7 @@ def segmentation_events(
     between: Callable[[], None] | None = None,
     segmenter: Segmenter | None = None,
     window: Window | None = None,
+    job_slices: int | None = None,
 ) -> Iterator[SliceResult]:
     """Segment a stack, yielding each slice as it is done (see `segment`).
 
@@ -142,18 +144,20 @@ def segmentation_events(
 
     `between` is called before each batch of tiles, so that a caller can do something else in the
     meantime, or stop by raising. `segmenter` is the adapter's, built and merged, and `window` the stack's
-    intensities, if there is one already.
+    intensities, if there is one already. `job_slices` is the number of slices of the whole job, where
+    these are a part of it: what computes it is chosen by that, so that all parts agree.
     """
     config = config or SegmentConfig()
     slices = wanted_slices(config, stack.shape[0])
     reader = SliceReader(stack, adapter.preprocess, pixel_size, window)
-    segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
-    check_memory(segmenter)
     values = np.array([0, *adapter.values], label_dtype(adapter.values))
-    predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
     views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
-    tiles = len(views) * len(predictor.tiles(reader.size))
-    with reused_memory(), closing(ahead(reader.read, slices)) as images:
+    with fast_cpu(), closing(ahead(reader.read, slices)) as images:
+        segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
+        check_memory(segmenter)
+        predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
+        tiles = len(views) * len(predictor.tiles(reader.size))
+        predictor.forward = forward_by(config.runtime, segmenter, tiles * (job_slices or len(slices)))
         predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
             (index, predictor.probabilities(image, reader.stack.shape[1:3], views)) for index, image in images
         )
@@ -196,6 +200,11 @@ class SlicePredictor:
         See `SegmentConfig`.
     between
         Called before each batch of tiles.
+
+    Attributes
+    ----------
+    forward
+        What computes the segmenter; torch, if nothing else is put there.
     """
 
     def __init__(
@@ -212,6 +221,7 @@ class SlicePredictor:
         self._batch = BatchSize(batch_size, self._device)
         self._between = between
         self._colours: dict[tuple[float, ...], Tensor] = {}
+        self.forward = forward_by("torch", segmenter)
 
     def tiles(self, size: Sequence[int]) -> list[Tile]:
         """Tiles that a slice of (height, width) takes."""
@@ -296,8 +306,8 @@ class SlicePredictor:
                 self._between()
             batch = list(cuts[start : start + self._batch.count])
             try:
-                with self._batch.measured(), precision(self._device):
-                    logits = to_host(self._segmenter(to_device(torch.stack(batch), self._device)).float())
+                with self._batch.measured():
+                    logits = to_host(self.forward(to_device(torch.stack(batch), self._device)))
             except (RuntimeError, MemoryError) as error:
                 self._batch.halve(error)
                 continue

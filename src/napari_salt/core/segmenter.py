@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -48,6 +49,11 @@ class Segmenter(nn.Module):
         Number of foreground classes K.
     salt
         Ranks and targets; None leaves the base as it is (only the class tokens train).
+
+    Attributes
+    ----------
+    compiled
+        What computes the same faster than torch does, once somebody made it (see `core.runtime`).
     """
 
     # SAM's parts come from several packages and have no common type.
@@ -62,6 +68,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.input_size = spec.input_size
         self.n_classes = n_classes
+        self.compiled: Callable[[Tensor], Tensor] | None = None
         self.image_encoder = module.image_encoder
         self.prompt_encoder = module.prompt_encoder
         self.mask_decoder = module.mask_decoder

@@ -9,7 +9,6 @@ was tried: with a bias, its backward is several times slower on CPUs.)
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -24,7 +24,7 @@ from napari_salt.core.averaging import MovingAverage
 from napari_salt.core.bases import BaseModel, load_base
 from napari_salt.core.budget import Clock, Pace
 from napari_salt.core.choices import choose_pixel_scale
-from napari_salt.core.compute import is_out_of_memory, precision, resolve_device, reused_memory
+from napari_salt.core.compute import fast_cpu, is_out_of_memory, precision, resolve_device
 from napari_salt.core.config import Preprocess, TrainConfig
 from napari_salt.core.crops import Augmentation, Batch, CropSampler
 from napari_salt.core.errors import DeviceError, InputError, SaltError
@@ -132,7 +132,7 @@ def training_events(
         background_label=config.background_label,
         values=init.values if init else (),
     )
-    with reused_memory():
+    with fast_cpu():
         run = _start(image, annotations, config, init, pixel_size, clock, adapt)
         for event in run.events():
             yield event

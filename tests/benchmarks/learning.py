@@ -1,0 +1,64 @@
+"""Train for some minutes on `vnc_sstem_half`, and score: one run of `speed.py`, by any version of the package.
+
+python tests/benchmarks/learning.py MINUTES
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from napari_salt.core.config import SegmentConfig, TrainConfig
+from napari_salt.core.inference import segmentation_events
+from napari_salt.core.metrics import dice
+from napari_salt.core.training import training_events
+
+HERE = Path(__file__).parent
+DATA = HERE.parents[2] / "shared" / "data" / "vnc_sstem_half"
+ADAPTER = HERE / "results" / "speed.salt.safetensors"
+CLASS, PAINTED, SCORED = 2, (4, 14), (0, 8, 11, 18)
+
+
+def stack() -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Slices (20, 512, 512), and where mitochondria are."""
+    return tifffile.imread(DATA / "image.tif"), tifffile.imread(DATA / "label.tif") == CLASS
+
+
+def scored(planes: dict[int, NDArray[np.bool_]], truth: NDArray[np.bool_]) -> float:
+    """Dice over the scored slices."""
+    return dice(np.stack([planes[z] for z in SCORED]), truth[list(SCORED)])
+
+
+def learn(minutes: float) -> None:
+    """Train, save, score; print JSON."""
+    image, truth = stack()
+    paint = np.zeros(truth.shape, np.uint8)
+    paint[list(PAINTED)] = truth[list(PAINTED)]
+    began = time.perf_counter()
+    adapter, steps = None, 0
+    for event in training_events(image, paint, TrainConfig(minutes=minutes)):
+        adapter, steps = event.adapter or adapter, event.step
+    spent = time.perf_counter() - began
+    assert adapter is not None
+    adapter.save(ADAPTER)
+    found = {
+        views: scored(
+            {
+                r.index: r.labels > 0
+                for r in segmentation_events(image, adapter, SegmentConfig(slices=SCORED, views=views))
+            },
+            truth,
+        )
+        for views in (1, 4)
+    }
+    dices = {f"Dice, {views} views": round(value, 4) for views, value in found.items()}
+    sys.stdout.write(json.dumps({"seconds": round(spent), "steps": steps, **dices}) + "\n")
+
+
+if __name__ == "__main__":
+    learn(float(sys.argv[1]))

@@ -1,0 +1,209 @@
+"""What of the machine's arithmetic reaches the user, as ratios from one run on one machine.
+
+    python tests/benchmarks/speed.py [PART ...] [--redo] [--before SRC]
+
+Parts: machine, segmenting, merging, training, learning. What is in ``results/speed.json`` already is not
+run again. ``learning`` trains the bundled base on `vnc_sstem_half` (in ``../shared/data`` beside the
+project) with growing budgets until Dice reaches 0.90; ``--before`` does the same with another version of
+the package. The adapter that it leaves in ``results/speed.salt.safetensors`` serves the other parts.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from adapters import lora
+from learning import ADAPTER, SCORED, scored, stack
+from numpy.typing import NDArray
+
+from napari_salt.core.adapter import Adapter
+from napari_salt.core.bases import load_base
+from napari_salt.core.compute import compute_dtype, fast_cpu
+from napari_salt.core.config import SaltConfig, SegmentConfig
+from napari_salt.core.crops import Batch
+from napari_salt.core.inference import SlicePredictor, segmentation_events
+from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.runtime import forward_by
+from napari_salt.core.segmenter import Segmenter
+from napari_salt.core.training import loss_and_gradients
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "speed.json"
+GOAL, BUDGETS = 0.90, (1, 1.5, 2, 2.5, 3, 4, 5, 6)
+"""Dice to reach, and the minutes of training that are tried for it."""
+FLOP_PER_PIXEL = 75e9 / 65_536
+"""Of LiteMedSAM's encoder."""
+CPU = torch.device("cpu")
+
+
+def seconds(*actions: Callable[[], object], rounds: int = 5) -> list[float]:
+    """Median time of each action; they take turns, so that all meet the same machine."""
+    times = []
+    for action in actions:
+        action()
+    for _ in range(rounds):
+        for action in actions:
+            began = time.perf_counter()
+            action()
+            times.append(time.perf_counter() - began)
+    return [float(np.median(times[i :: len(actions)])) for i in range(len(actions))]
+
+
+def machine() -> dict[str, Any]:
+    """The machine, and what a large matrix product reaches on it in its best precision."""
+    products = {}
+    for dtype in {torch.float32, compute_dtype(CPU)}:
+        matrix = torch.randn(4096, 4096).to(dtype)
+        (each,) = seconds(lambda matrix=matrix: matrix @ matrix)
+        products[str(dtype).removeprefix("torch.")] = round(2 * 4096**3 / each / 1e9)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    amx = any("amx_bf16" in line for line in lines)
+    return {
+        "cpu": (model or platform.processor()) + (" with AMX" if amx else ""),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "matrix product (GFLOP/s)": products,
+    }
+
+
+def segmenting() -> dict[str, Any]:
+    """The whole stack as users segment it, the plain loop, and what both find."""
+    image, truth = stack()
+    adapter = Adapter.load(ADAPTER)
+    reader = SliceReader(image, adapter.preprocess)
+    found: dict[str, dict[int, NDArray[np.bool_]]] = {}
+    times: dict[str, float] = {}
+
+    def run(name: str, events: Iterator[tuple[int, NDArray[np.bool_]]]) -> None:
+        began = time.perf_counter()
+        found[name] = dict(events)
+        times[name] = (time.perf_counter() - began) / len(found[name])
+
+    def by(config: SegmentConfig) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+        for result in segmentation_events(image, adapter, config):
+            yield result.index, result.labels > 0
+
+    config = SegmentConfig(views=1)
+    run("as users do", by(config))
+    run("torch", by(SegmentConfig(views=1, runtime="torch", slices=SCORED)))
+    run("plain loop", plain_loop(adapter, reader, config.overlap))
+    run("overlap 64", by(SegmentConfig(views=1, overlap=64)))
+    pixels = reader.size[0] * reader.size[1]
+    products = machine()["matrix product (GFLOP/s)"]
+    useful = FLOP_PER_PIXEL * pixels / times["as users do"] / 1e9
+    return {
+        "seconds per slice": {name: round(each, 2) for name, each in times.items()},
+        "Dice": {name: round(scored(planes, truth), 4) for name, planes in found.items()},
+        "same label as the plain loop": round(
+            float(np.mean([found["as users do"][z] == found["plain loop"][z] for z in SCORED])), 5
+        ),
+        "overlap": config.overlap,
+        "pixels in the tiles over pixels in the slice": round(
+            len(SlicePredictor(adapter.build(), config.overlap).tiles(reader.size)) * 65_536 / pixels, 2
+        ),
+        "useful GFLOP/s": round(useful),
+        "useful over matrix product": round(useful / max(products.values()), 3),
+        "throughput over the plain loop": round(times["plain loop"] / times["as users do"], 2),
+    }
+
+
+def plain_loop(
+    adapter: Adapter, reader: SliceReader, overlap: int
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """The same tiles by float32 forwards through the adapted model with its parametrizations."""
+    segmenter = adapter.build()
+    predictor = SlicePredictor(segmenter, overlap)
+    predictor.forward = segmenter
+    for index in SCORED:
+        yield index, (predictor.logits(reader.read(index)) > 0)[0].numpy()
+
+
+def merging() -> dict[str, Any]:
+    """A tile through the adapted model and through the bare base."""
+    adapter, tile = Adapter.load(ADAPTER), torch.rand(1, 3, 256, 256)
+    models = [adapter.build(adapted=adapted).merged() for adapted in (True, False)]
+    result = {}
+    for runtime in ("torch", "openvino"):
+        forwards = [forward_by(runtime, model) for model in models]
+        with fast_cpu():
+            adapted, bare = seconds(*(lambda f=f: f(tile) for f in forwards), rounds=15)
+        result[runtime] = {
+            "seconds per tile": round(adapted, 3),
+            "adapted over bare": round(adapted / bare, 3),
+        }
+    return result
+
+
+def training() -> dict[str, Any]:
+    """A step of SALT, and of LoRA of the same rank on the same layers by Hugging Face's peft."""
+    batch = Batch(torch.rand(1, 3, 256, 256), torch.randint(0, 2, (1, 256, 256)))
+    models = {}
+    for name in ("SALT", "LoRA"):
+        base = load_base("lite-medsam")
+        models[name] = Segmenter(base.module, base.spec, 1, SaltConfig() if name == "SALT" else None)
+    lora(models["LoRA"], rank=SaltConfig().lora_rank)
+    with fast_cpu():
+        salt, other = seconds(*(lambda m=m: loss_and_gradients(m, batch) for m in models.values()))
+    return {
+        "seconds per step": {"SALT": round(salt, 3), "LoRA": round(other, 3)},
+        "SALT over LoRA": round(salt / other, 3),
+    }
+
+
+def learning(source: str = "") -> dict[str, Any]:
+    """Budgets in growing order, each in a process of its own, until Dice reaches the goal."""
+    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
+    tried = {}
+    for minutes in BUDGETS:
+        ran = subprocess.run(
+            [sys.executable, HERE / "learning.py", str(minutes)],
+            env={**os.environ, "PYTHONPATH": path},
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        tried[f"{minutes:g} min"] = result = json.loads(ran.stdout.splitlines()[-1])
+        sys.stderr.write(f"{minutes:g} min: {result}\n")
+        if result["Dice, 4 views"] >= GOAL:
+            break
+    return tried
+
+
+def main() -> None:
+    """Measure what is missing, and print all."""
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "learning": learning,
+        "machine": machine,
+        "segmenting": segmenting,
+        "merging": merging,
+        "training": training,
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", default=list(parts))
+    parser.add_argument("--redo", action="store_true", help="measure again what has a result")
+    parser.add_argument("--before", metavar="SRC", help="source tree of an earlier version, to learn with")
+    options = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    if options.before:
+        results["learning before"] = learning(options.before)
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        return
+    for name in options.parts:
+        if name not in results or options.redo:
+            results[name] = parts[name]()
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    sys.stdout.write(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""OpenVINO in torch's place: the same results, chosen where it pays."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from napari_salt import samples
+from napari_salt.core.bases import load_base
+from napari_salt.core.config import SaltConfig, SegmentConfig
+from napari_salt.core.errors import InputError
+from napari_salt.core.inference import segmentation_events
+from napari_salt.core.runtime import PAYS_FROM, forward_by
+from napari_salt.core.segmenter import Segmenter
+from napari_salt.io import read_stack
+
+pytest.importorskip("openvino")
+
+
+def a_segmenter(n_classes=2):
+    model = tiny.segmenter(n_classes)
+    tiny.shake(model)
+    return model.merged()
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Float32 also where the machine computes bfloat16."""
+    for module in ("compute", "runtime"):
+        monkeypatch.setattr(f"napari_salt.core.{module}.compute_dtype", lambda device: torch.float32)
+
+
+@pytest.mark.parametrize("n_classes", [1, 3])
+def test_it_computes_what_torch_computes(exact, n_classes):
+    model, images = a_segmenter(n_classes), tiny.images(3)
+    expected = forward_by("torch", model)(images)
+    found = forward_by("openvino", model)(images)
+    assert found.shape == expected.shape
+    assert found.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_it_follows_the_image():
+    forward = forward_by("openvino", a_segmenter())
+    assert not torch.allclose(forward(tiny.images(seed=0)), forward(tiny.images(seed=1)))
+    torch.testing.assert_close(forward(tiny.images(2))[:1], forward(tiny.images(2)[:1]))
+
+
+def test_on_the_bundled_base_it_rounds_no_worse_than_torch():
+    base = load_base("lite-medsam")
+    torch.manual_seed(0)
+    model = Segmenter(base.module, base.spec, 1, SaltConfig(rank=4, lora_rank=1)).merged()
+    plane = np.asarray(read_stack(samples.nuclei3d_image()).data[8], np.float32)
+    plane = torch.from_numpy(plane / plane.max())
+    tile = torch.nn.functional.interpolate(plane[None, None], (256, 256)).repeat(1, 3, 1, 1)
+    with torch.no_grad():
+        exactly = model(tile)
+    by_torch, by_openvino = (
+        (forward_by(name, model)(tile) - exactly).abs().mean() for name in ("torch", "openvino")
+    )
+    assert by_openvino <= 2 * by_torch + 1e-4
+    assert by_openvino < 0.05 * exactly.std()
+
+
+def test_it_is_taken_where_there_is_enough_to_do():
+    model = a_segmenter()
+    forward_by("auto", model, PAYS_FROM - 1)
+    assert model.compiled is None
+    forward = forward_by("auto", model, PAYS_FROM)
+    assert forward is model.compiled is not None
+    assert forward_by("auto", model, 1) is forward
+
+
+def test_parts_of_a_job_agree_on_what_computes():
+    image, _ = tiny.discs(PAYS_FROM)
+    adapter = tiny.adapter()
+    config = SegmentConfig(views=1)
+    whole = {r.index: r.labels for r in segmentation_events(image, adapter, config, segmenter=a_segmenter())}
+    some = dataclasses.replace(config, slices=(3, 9))
+    parts = segmentation_events(image, adapter, some, segmenter=a_segmenter(), job_slices=len(image))
+    for result in parts:
+        np.testing.assert_array_equal(result.labels, whole[result.index])
+
+
+@pytest.mark.parametrize("name", ["tensorrt", ""])
+def test_an_unknown_runtime_is_named(name):
+    with pytest.raises(InputError, match=f"runtime is '{name}'; use one of auto, torch, openvino"):
+        SegmentConfig(runtime=name)
+
+
+def test_openvino_is_not_for_gpus():
+    with pytest.raises(InputError, match="not on meta"):
+        forward_by("openvino", a_segmenter().to("meta"))
+
+
+def test_an_adapter_is_segmented_by_either(exact):
+    image, _ = tiny.discs(2)
+    found = {}
+    for runtime in ("torch", "openvino"):
+        config = SegmentConfig(runtime=runtime)
+        events = segmentation_events(image, tiny.adapter(), config, segmenter=a_segmenter())
+        found[runtime] = np.stack([event.labels for event in events])
+    assert found["torch"].any()
+    assert (found["torch"] == found["openvino"]).mean() >= 0.998
