@@ -1,4 +1,4 @@
-"""Train for some minutes on `vnc_sstem_half`, and score: one run of `speed.py`, by any version of the package.
+"""Train for some minutes on `vnc_sstem_half`, and score: a run of `speed.py`, by any version of the package.
 
 python tests/benchmarks/learning.py MINUTES
 """
