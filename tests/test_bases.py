@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory):
     [
         ("sam-vit-b@100", r"inputs of 100 pixels; use a multiple of 16 from 64, such as sam-vit-b@512"),
         ("mobile-sam@48", "multiple of 16 from 64"),
-        ("lite-medsam@512", "takes only inputs of 256 pixels"),
+        ("lite-medsam@250", "use a multiple of 8 from 32, such as lite-medsam@512"),
         ("x" * 5000 + "@64", "unknown base model 'xxx"),
         ("sam-vit-9", "unknown base model 'sam-vit-9'; there are: lite-medsam, mobile-sam, sam-vit-b"),
     ],

@@ -61,7 +61,6 @@ def test_on_the_bundled_base_it_rounds_no_worse_than_torch():
         (forward_by(name, model)(tile) - exactly).abs().mean() for name in ("torch", "openvino")
     )
     assert by_openvino <= 2 * by_torch + 1e-4
-    assert by_openvino < 0.05 * exactly.std()
 
 
 def test_it_is_taken_where_there_is_enough_to_do():

@@ -16,7 +16,7 @@ from napari_salt.core.crops import Batch
 from napari_salt.core.losses import segmentation_loss
 from napari_salt.core.salt import adapted_layers, trainable_parameters
 from napari_salt.core.segmenter import Segmenter, class_probabilities
-from napari_salt.core.training import loss_and_gradients
+from napari_salt.core.steps import loss_and_gradients
 
 B = K = 3
 

@@ -12,22 +12,25 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import tiny
-from napari_salt.core import training
-from napari_salt.core.annotations import IGNORE
+from napari_salt.core import steps, training
+from napari_salt.core.annotations import IGNORE, read_annotations
 from napari_salt.core.averaging import MovingAverage
-from napari_salt.core.config import SaltConfig, TrainConfig
-from napari_salt.core.crops import Batch
+from napari_salt.core.config import Preprocess, SaltConfig, TrainConfig
+from napari_salt.core.crops import Augmentation, Batch, CropSampler
 from napari_salt.core.errors import AdapterError, BaseModelError, DeviceError, InputError, SaltError
 from napari_salt.core.inference import SlicePredictor, segment
 from napari_salt.core.metrics import dice
+from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.segmenter import Segmenter, class_probabilities
-from napari_salt.core.training import loss_and_gradients, train, training_events
+from napari_salt.core.steps import loss_and_gradients, warm_start
+from napari_salt.core.training import train, training_events
 
 IMAGE, TRUTH = tiny.discs()
 PAINT = tiny.painted(TRUTH, 1, 4)
 QUICK = TrainConfig(
     base="tiny", steps=12, pixel_scale=1.0, device="cpu", learning_rate=1e-2, batch_size=2, salt=tiny.SALT
 )
+WARM = QUICK.steps // 2
 
 
 @pytest.fixture(autouse=True)
@@ -64,9 +67,11 @@ def test_it_learns_an_easy_task(learnt):
 def test_its_events_tell_the_story(learnt):
     phases = [event.phase for event in learnt]
     assert (phases[0], phases[-1]) == ("start", "done")
-    assert phases == sorted(phases, key=["start", "learn", "final", "done"].index)
-    assert {"learn", "final"} < set(phases)
-    assert [event.step for event in learnt[:-1]] == list(range(len(learnt) - 1))
+    assert phases == sorted(phases, key=["start", "warm", "learn", "final", "done"].index)
+    assert {"warm", "learn", "final"} < set(phases)
+    whole = [event.step for event in learnt if event.phase in ("learn", "final")]
+    assert whole == list(range(1, len(whole) + 1))
+    assert not any(event.step for event in learnt if event.phase in ("start", "warm"))
     fractions = [event.fraction for event in learnt]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
@@ -114,6 +119,54 @@ def test_strokes_are_learnt_from():
 def test_colour_is_learnt_from():
     adapter = train(np.stack([IMAGE] * 3, -1), PAINT, replace(QUICK, steps=2))
     assert adapter.preprocess.channels == 3
+
+
+# The warm start
+
+
+def warm(steps=30):
+    """Losses of a warm start, and the names of the parameters that it changed."""
+    model = tiny.segmenter(1)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    slices, reader = read_annotations(PAINT).slices, SliceReader(IMAGE, Preprocess())
+    sampler = CropSampler(reader, slices, tiny.SIZE, Augmentation(turns=False), 0)
+    losses = list(warm_start(model, sampler, 1e-2, steps))
+    changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    return losses, changed
+
+
+def test_the_warm_start_changes_tokens_and_decoder_only():
+    losses, changed = warm()
+    assert len(losses) == 30
+    assert np.mean(losses[-6:]) < np.mean(losses[:6])
+    assert {"class_tokens", "output_tokens"} < changed
+    assert any(name.startswith("mask_decoder") for name in changed)
+    assert not [name for name in changed if name.startswith(("image_encoder", "prompt_encoder"))]
+
+
+def test_half_of_few_steps_are_warm():
+    adapter = train(IMAGE, PAINT, replace(QUICK, steps=6))
+    assert adapter.training["warm_steps"] == 3
+    assert adapter.training["steps"] == 6
+
+
+def test_going_on_needs_no_warm_start():
+    first = train(IMAGE, PAINT, QUICK)
+    events = list(training_events(IMAGE, PAINT, QUICK, init=first))
+    assert "warm" not in {event.phase for event in events}
+    assert events[-1].adapter.training["warm_steps"] == 0
+
+
+def test_a_short_budget_is_not_spent_on_the_warm_start(monkeypatch):
+    def slow(*args, **kwargs):
+        for loss in warm_start(*args, **kwargs):
+            time.sleep(0.2)
+            yield loss
+
+    monkeypatch.setattr(training, "warm_start", slow)
+    events = list(training_events(IMAGE, PAINT, replace(QUICK, steps=None, minutes=0.05)))
+    assert 1 <= sum(event.phase == "warm" for event in events) <= 3
+    assert events[-1].step > 0
 
 
 # The same and not the same
@@ -222,20 +275,21 @@ def test_a_class_does_not_become_background_unnoticed(learnt):
 
 def breaking(monkeypatch, breaks):
     """Let the loss be what `breaks` makes of it; `breaks` knows the call's number and the batch."""
-    honest, calls = training.segmentation_loss, []
+    honest, calls = steps.segmentation_loss, []
 
     def loss(logits, target):
         calls.append(len(target))
         return breaks(len(calls), logits, target, honest(logits, target))
 
-    monkeypatch.setattr(training, "segmentation_loss", loss)
+    monkeypatch.setattr(steps, "segmentation_loss", loss)
     return calls
 
 
 def test_a_step_with_a_loss_that_is_not_finite_is_taken_back(monkeypatch):
-    breaking(monkeypatch, lambda n, logits, target, loss: loss * (math.nan if n in (3, 7) else 1))
+    breaking(monkeypatch, lambda n, logits, target, loss: loss * (math.nan if n in (9, 13) else 1))
     events = list(training_events(IMAGE, PAINT, QUICK))
-    assert [event.step for event in events[:-1]] == list(range(len(events) - 1))
+    taken = [event.step for event in events[:-1] if event.phase != "warm"]
+    assert taken == list(range(len(taken)))
     assert all(math.isfinite(event.loss) for event in events[1:])
     assert all(tensor.isfinite().all() for tensor in events[-1].adapter.tensors.values())
 
@@ -255,9 +309,10 @@ def test_taking_back_means_going_back_to_the_average(monkeypatch):
     assert all(tensor.isfinite().all() for tensor in last.adapter.tensors.values())
 
 
-def test_gradients_that_are_not_finite_are_not_followed(monkeypatch):
+@pytest.mark.parametrize("when", [3, 9], ids=["warm start", "whole step"])
+def test_gradients_that_are_not_finite_are_not_followed(monkeypatch, when):
     def breaks(n, logits, target, loss):
-        if n == 3:
+        if n == when:
             logits.register_hook(lambda gradient: gradient * math.inf)
         return loss
 
@@ -284,7 +339,7 @@ def out_of_memory_above(largest):
 def test_the_batch_is_halved_when_memory_runs_out(monkeypatch):
     calls = breaking(monkeypatch, out_of_memory_above(1))
     *_, last = training_events(IMAGE, PAINT, replace(QUICK, batch_size=4))
-    assert calls == [4, 2, *[1] * last.step]
+    assert calls == [*[1] * WARM, 4, 2, *[1] * last.step]
     assert last.step >= 8
 
 

@@ -34,7 +34,7 @@ from napari_salt.core.inference import SlicePredictor, segmentation_events
 from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.runtime import forward_by
 from napari_salt.core.segmenter import Segmenter
-from napari_salt.core.training import loss_and_gradients
+from napari_salt.core.steps import loss_and_gradients
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "speed.json"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Phase", "Preview", "SliceResult", "SliceUncertainty", "TrainingEvent"]
 
-Phase = Literal["start", "learn", "final", "done"]
+Phase = Literal["start", "warm", "learn", "final", "done"]
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class TrainingEvent:
     Parameters
     ----------
     phase
-        ``"start"`` once, ``"learn"`` while some paint is held out, ``"final"`` when all paint is
-        learnt from, ``"done"`` once.
+        ``"start"`` once, ``"warm"`` while only tokens and decoder learn, ``"learn"`` while some paint is
+        held out, ``"final"`` when all paint is learnt from, ``"done"`` once.
     step
-        Optimiser steps so far.
+        Whole steps so far, without those of the warm start.
     fraction
         Share of the budget used up, 0 to 1.
     seconds

@@ -43,7 +43,7 @@ class Kind:
     targets
         Modules that SALT adapts if nothing else is said.
     size_step
-        Input sizes are multiples of this many pixels; 0 where only the native size works.
+        Input sizes are multiples of this many pixels.
     """
 
     mean: Triple
@@ -133,10 +133,6 @@ class BaseSpec:
         if input_size == self.input_size:
             return self
         step = KINDS[self.kind].size_step
-        if not step:
-            raise BaseModelError(
-                f"{self.name} takes only inputs of {self.input_size} pixels; leave @SIZE out"
-            )
         if input_size < 4 * step or input_size % step:
             raise BaseModelError(
                 f"{self.name} cannot take inputs of {input_size} pixels; "

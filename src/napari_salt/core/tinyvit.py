@@ -80,7 +80,8 @@ class TinyEncoder(nn.Module):
         x = self.patch_embed(x)
         for layer in self.layers:
             x = layer(x)
-        embedding: Tensor = self.neck(x.transpose(1, 2).unflatten(2, (self.grid, self.grid)))
+        patches = x.transpose(1, 2).reshape(len(x), -1, self.grid, self.grid)
+        embedding: Tensor = self.neck(patches)
         return embedding
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from napari_salt.core.adapter import Adapter, ClassInfo
 from napari_salt.core.annotations import (
@@ -24,24 +24,26 @@ from napari_salt.core.averaging import MovingAverage
 from napari_salt.core.bases import BaseModel, load_base
 from napari_salt.core.budget import Clock, Pace
 from napari_salt.core.choices import choose_pixel_scale
-from napari_salt.core.compute import fast_cpu, is_out_of_memory, precision, resolve_device
+from napari_salt.core.compute import fast_cpu, is_out_of_memory, resolve_device
 from napari_salt.core.config import Preprocess, TrainConfig
-from napari_salt.core.crops import Augmentation, Batch, CropSampler
+from napari_salt.core.crops import Augmentation, CropSampler
 from napari_salt.core.errors import DeviceError, InputError, SaltError
 from napari_salt.core.events import Phase, Preview, TrainingEvent
-from napari_salt.core.losses import segmentation_loss
 from napari_salt.core.optimizer import relative_adamw
 from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.preview import preview
 from napari_salt.core.provenance import advice, class_table, provenance
 from napari_salt.core.segmenter import Segmenter
 from napari_salt.core.stack import StackLike, check_stack
+from napari_salt.core.steps import LARGEST_GRADIENT, loss_and_gradients, warm_start
 from napari_salt.core.validation import held_out_dice
 
-__all__ = ["Adapt", "Look", "check_shapes", "loss_and_gradients", "train", "training_events"]
+__all__ = ["Adapt", "Look", "check_shapes", "train", "training_events"]
 
 logger = logging.getLogger(__name__)
 
+WARM_STEPS, WARM_SHARE = 60, 0.1
+"""Steps of the warm start, and the share of the budget that it takes at most."""
 FINAL_PHASE = 0.7
 """Share of the budget after which training sees all paint."""
 WARM_UP = 0.04
@@ -167,6 +169,9 @@ class _Run:
     batch_size: int
     advice: str
     sizes: Mapping[nn.Parameter, float]
+    fresh: bool
+    began: float = 0.0
+    warm_steps: int = 0
     step: int = 0
     failed: int = 0
     damping: float = 1.0
@@ -182,6 +187,8 @@ class _Run:
     def events(self) -> Iterator[TrainingEvent]:
         """Learn and measure, then learn from everything, then finish."""
         yield self._event("start", 0.0, math.nan, math.nan, message=self.advice)
+        if self.fresh:
+            yield from self._warm_start()
         pace = Pace(MEASURE_EVERY, timed=math.isinf(self.clock.steps))
         stale = 0
         while (fraction := self.clock.fraction(self.step, pace.reserve())) < 1 or self.step == 0:
@@ -206,6 +213,26 @@ class _Run:
             yield self._event(phase, fraction, loss, rate, scores, kept)
         yield self._finish()
 
+    def _warm_start(self) -> Iterator[TrainingEvent]:
+        """See `warm_start`; whole steps begin afterwards."""
+        rate, steps = self.config.learning_rate, int(min(WARM_STEPS, self.clock.steps / 2))
+        try:
+            for loss in warm_start(self.segmenter, self.learning, rate, steps, self.sizes):
+                if math.isnan(loss):
+                    logger.warning("the loss is not finite; the warm start ends early")
+                    break
+                self.warm_steps += 1
+                self.average.update(self.warm_steps)
+                yield self._event("warm", self.clock.fraction(0), loss, rate, adapter=self._adapter({}))
+                if self.clock.fraction(0) >= WARM_SHARE:
+                    break
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("out of memory in the warm start; going on without it")
+        self.average = MovingAverage(self.parameters, EMA_DECAY)
+        self.began = self.clock.fraction(0)
+
     def _event(
         self,
         phase: Phase,
@@ -226,7 +253,7 @@ class _Run:
         except (RuntimeError, MemoryError) as error:
             self._halve_batch(error)
             return None
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT))
         if not math.isfinite(loss) or not math.isfinite(norm):
             self._take_back()
             return None
@@ -239,7 +266,7 @@ class _Run:
 
     def _set_rate(self, fraction: float) -> float:
         """Linear warm-up, then half a cosine over the budget's elapsed share."""
-        shape = min((fraction + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * fraction)))
+        shape = min((fraction - self.began + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * fraction)))
         rate = self.config.learning_rate * self.damping * max(0.01, shape)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
@@ -293,6 +320,7 @@ class _Run:
             training={
                 **self.provenance,
                 "steps": self.step,
+                "warm_steps": self.warm_steps,
                 "seconds": round(self.clock.elapsed(), 1),
                 "losses": [round(loss, 4) for loss in self.losses[::every]],
                 "held_out_dice": {str(value): round(dice, 4) for value, dice in scores.items()},
@@ -319,18 +347,6 @@ class _Run:
         self.damping *= 0.5
         self.average.restore()
         logger.warning("the loss is not finite; step taken back, learning rate halved")
-
-
-def loss_and_gradients(segmenter: Segmenter, batch: Batch) -> Tensor:
-    """Loss of one batch, a detached scalar, with its gradients left in the parameters."""
-    device = next(segmenter.parameters()).device
-    segmenter.zero_grad(set_to_none=True)
-    with torch.enable_grad():
-        with precision(device):
-            logits = segmenter(batch.images.to(device))
-        loss = segmentation_loss(logits, batch.target.to(device))
-        loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach()
 
 
 def _start(
@@ -379,6 +395,7 @@ def _start(
         batch_size=config.batch_size or (1 if device.type == "cpu" else 4),
         advice=advice(annotations, split, FINAL_PHASE),
         sizes=sizes,
+        fresh=init is None,
     )
 
 
