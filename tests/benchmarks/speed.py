@@ -15,7 +15,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,11 +161,11 @@ def training() -> dict[str, Any]:
     }
 
 
-def learning(source: str = "") -> dict[str, Any]:
+def learning(source: str = "", budgets: Sequence[float] = BUDGETS) -> dict[str, Any]:
     """Budgets in growing order, each in a process of its own, until Dice reaches the goal."""
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
     tried = {}
-    for minutes in BUDGETS:
+    for minutes in budgets:
         ran = subprocess.run(
             [sys.executable, HERE / "learning.py", str(minutes)],
             env={**os.environ, "PYTHONPATH": path},
@@ -192,10 +192,11 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--redo", action="store_true", help="measure again what has a result")
     parser.add_argument("--before", metavar="SRC", help="source tree of an earlier version, to learn with")
+    parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, help="minutes to try with it")
     options = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if options.before:
-        results["learning before"] = learning(options.before)
+        results["learning before"] = learning(options.before, options.budgets)
         RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         return
     for name in options.parts:
