@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,7 +188,7 @@ class _Job:
             self.partial.begin()
         tiles = 0
         bar = progress_bar(len(self.wanted), "segmenting", "slice", len(self.finished))
-        with bar, Behind() as writing:
+        with closing(events), bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles
                 if result.index in self.finished:

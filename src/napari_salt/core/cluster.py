@@ -215,7 +215,7 @@ def _completed(client: Client, submitted: Iterator[Future[Any]]) -> Iterator[Fut
     # A slice may exceed what Dask thinks a task should hold.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         pending = set(islice(submitted, IN_FLIGHT))
-        running = as_completed(pending)
+        running = as_completed(pending, loop=client.loop)  # else that of the client made last
         try:
             for future in running:
                 pending.remove(future)

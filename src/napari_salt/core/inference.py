@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -137,7 +137,7 @@ def segmentation_events(
     segmenter: Segmenter | None = None,
     window: Window | None = None,
     job_slices: int | None = None,
-) -> Iterator[SliceResult]:
+) -> Generator[SliceResult, None, None]:
     """Segment a stack, yielding each slice as it is done (see `segment`).
 
     The next slice is read in the meantime, by a thread. Memory does not depend on the number of slices.
