@@ -47,7 +47,8 @@ class Ties:
             return
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
         for event, callback in self._connections:
-            event.disconnect(callback)
+            with contextlib.suppress(RuntimeError):  # Qt may have deleted the callback's widget
+                event.disconnect(callback)
         self._connections.clear()
         for key in KEYS:
             self._viewer.bind_key(key, None)
