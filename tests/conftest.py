@@ -14,6 +14,31 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, Non
         yield
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A cache folder of the test's own, not made yet."""
+    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory):
+    """Checkpoint of the tiny base, for engines."""
+    import tiny
+
+    return tiny.checkpoint(tmp_path_factory.mktemp("base") / "tiny.pth")
+
+
+@pytest.fixture
+def desk(make_napari_viewer, tmp_path, base, folder):
+    """A viewer with the widget docked, on the tiny base."""
+    from gui import Desk
+
+    made = Desk(make_napari_viewer(show=False), tmp_path, base)
+    yield made
+    made.close()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

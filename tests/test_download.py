@@ -27,12 +27,6 @@ def server(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def spec(server, folder):
     return replace(
         registry.BASES["sam-vit-b"],

@@ -508,7 +508,7 @@ def test_an_adapter_is_put_on_the_device(fake_gpu):
     model = on_gpu()
     stored = {n: torch.empty(p.shape) for n, p in model.named_parameters() if p.requires_grad}
     known = {"base_model": "tiny", "base_sha256": "", "weights_sha256": "", "salt": tiny.SALT}
-    card = {**known, "classes": (), "preprocess": training.Preprocess()}
+    card = {**known, "classes": (), "preprocess": Preprocess()}
     training.Adapter(tensors=stored, **card).write_to(model)
     assert devices(model.parameters()) == {"cuda"}
 

@@ -21,19 +21,6 @@ from napari_salt.io import read_labels
 pytestmark = pytest.mark.gui
 
 
-@pytest.fixture(scope="session")
-def base(tmp_path_factory):
-    return tiny.checkpoint(tmp_path_factory.mktemp("base") / "tiny.pth")
-
-
-@pytest.fixture
-def desk(make_napari_viewer, tmp_path, base, monkeypatch):
-    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
-    made = Desk(make_napari_viewer(show=False), tmp_path, base)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def painted(desk):
     """The desk with an image and paint on two slices."""

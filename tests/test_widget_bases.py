@@ -39,12 +39,6 @@ def server(content):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def spec(server, folder, content, monkeypatch):
     """A base of the registry that lies on the server."""
     spec = replace(

@@ -12,7 +12,6 @@ from qtpy.QtTest import QTest
 
 import napari_salt as ns
 import tiny
-from gui import Desk
 from napari_salt._messages import Stop
 from napari_salt.core.adapter import Adapter
 
@@ -52,19 +51,6 @@ CASES = {
         [FINE, DISCS], {"multiscale": True}, {"level": 1}, DISCS, (6, 64, 64),
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def base(tmp_path_factory):
-    return tiny.checkpoint(tmp_path_factory.mktemp("base") / "tiny.pth")
-
-
-@pytest.fixture
-def desk(make_napari_viewer, tmp_path, base, monkeypatch):
-    monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
-    made = Desk(make_napari_viewer(show=False), tmp_path, base)
-    yield made
-    made.close()
 
 
 def choose(desk, *, axis=None, channels=None, level=None):

@@ -5,17 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from napari_salt.core.annotations import (
+    Annotations,
     PaintedSlice,
     orientation_matters,
     painted_diameter,
 )
+from napari_salt.core.config import Preprocess, TrainConfig
+from napari_salt.core.stack import StackLike, check_stack
 
-__all__ = ["choose_pixel_scale"]
+__all__ = ["choose_pixel_scale", "choose_preprocess"]
 
 MAX_UPSCALING = 8.0
 NEARLY_WHOLE = 0.7
 LARGE, SMALL, VISIBLE = 110.0, 4.0, 8.0
 """Diameters in model pixels: larger objects are shrunk, smaller ones enlarged; the least in overviews."""
+
+
+def choose_preprocess(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    input_size: int,
+    pixel_size: float | None,
+) -> Preprocess:
+    """How the slices of `image` become inputs of `input_size` pixels, where `config` does not say it."""
+    height, width = image.shape[1:3]
+    scale = config.pixel_scale or choose_pixel_scale(annotations.slices, (height, width), input_size)
+    return Preprocess(
+        check_stack(image),
+        scale,
+        pixel_size,
+        config.independent,
+        turns=not orientation_matters(annotations.slices),
+    )
 
 
 def choose_pixel_scale(slices: Sequence[PaintedSlice], shape: tuple[int, int], input_size: int) -> float:

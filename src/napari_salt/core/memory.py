@@ -14,7 +14,7 @@ from napari_salt.core.compute import is_out_of_memory
 from napari_salt.core.errors import DeviceError
 from napari_salt.core.segmenter import Segmenter
 
-__all__ = ["BatchSize", "check_memory", "least_memory", "tiles_that_fit"]
+__all__ = ["BatchSize", "check_memory", "halved", "least_memory", "tiles_that_fit"]
 
 logger = logging.getLogger(__name__)
 
@@ -59,23 +59,28 @@ class BatchSize:
         self.count = tiles_that_fit(free, torch.cuda.max_memory_allocated(self._device) - before)
 
     def halve(self, error: BaseException) -> None:
-        """Go on with half as many after `error`, for good.
+        """Go on with half as many after `error`, for good (see `halved`)."""
+        self.count = halved(self.count, error, "tile", "at a time")
 
-        Raises
-        ------
-        DeviceError
-            If it was one already.
-        BaseException
-            `error`, if that is not about memory.
-        """
-        if not is_out_of_memory(error):
-            raise error
-        if self.count == 1:
-            raise DeviceError(
-                "out of memory with one tile at a time; close other programs, or use --device cpu"
-            ) from error
-        self.count //= 2
-        logger.warning("out of memory; going on with %d tiles at a time", self.count)
+
+def halved(count: int, error: BaseException, thing: str, when: str) -> int:
+    """Half of the `count` things that were computed `when` memory ran out, which `error` tells.
+
+    Raises
+    ------
+    DeviceError
+        If it was one already.
+    BaseException
+        `error`, if that is not about memory.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    if count == 1:
+        raise DeviceError(
+            f"out of memory with one {thing} {when}; close other programs, or use --device cpu"
+        ) from error
+    logger.warning("out of memory; going on with %d %ss %s", count // 2, thing, when)
+    return count // 2
 
 
 def tiles_that_fit(free: int, per_tile: int) -> int:

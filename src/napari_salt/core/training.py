@@ -17,18 +17,18 @@ from napari_salt.core.annotations import (
     Annotations,
     Split,
     hold_out,
-    orientation_matters,
     read_annotations,
 )
 from napari_salt.core.averaging import MovingAverage
 from napari_salt.core.bases import BaseModel, load_base
 from napari_salt.core.budget import Clock, Pace
-from napari_salt.core.choices import choose_pixel_scale
+from napari_salt.core.choices import choose_preprocess
 from napari_salt.core.compute import fast_cpu, is_out_of_memory, resolve_device
-from napari_salt.core.config import Preprocess, TrainConfig
+from napari_salt.core.config import TrainConfig
 from napari_salt.core.crops import Augmentation, CropSampler
-from napari_salt.core.errors import DeviceError, InputError, SaltError
+from napari_salt.core.errors import InputError, SaltError
 from napari_salt.core.events import Phase, Preview, TrainingEvent
+from napari_salt.core.memory import halved
 from napari_salt.core.optimizer import relative_adamw
 from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.preview import preview
@@ -251,7 +251,8 @@ class _Run:
         try:
             loss = float(loss_and_gradients(self.segmenter, sampler.draw(self.batch_size)))
         except (RuntimeError, MemoryError) as error:
-            self._halve_batch(error)
+            self.batch_size = halved(self.batch_size, error, "crop", "per step")
+            torch.cuda.empty_cache()
             return None
         norm = float(nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT))
         if not math.isfinite(loss) or not math.isfinite(norm):
@@ -327,17 +328,6 @@ class _Run:
             },
         )
 
-    def _halve_batch(self, error: BaseException) -> None:
-        if not is_out_of_memory(error):
-            raise error
-        if self.batch_size == 1:
-            raise DeviceError(
-                "out of memory with one crop per step; close other programs, or use --device cpu"
-            ) from error
-        self.batch_size //= 2
-        torch.cuda.empty_cache()
-        logger.warning("out of memory; going on with %d crops per step", self.batch_size)
-
     def _take_back(self) -> None:
         self.failed += 1
         if self.failed > MAX_FAILED_STEPS:
@@ -365,7 +355,10 @@ def _start(
     base = load_base(config.base, device)
     if init is not None:
         init.check_base(base)
-    preprocess = _preprocess(image, annotations, config, base, init, pixel_size)
+    if init is not None:
+        preprocess = init.preprocess
+    else:
+        preprocess = choose_preprocess(image, annotations, config, base.spec.input_size, pixel_size)
     reader = SliceReader(image, preprocess, pixel_size)
     # Not training: decomposing a large base takes minutes, but only the first time.
     with torch.random.fork_rng(devices=[]), clock.stopped():
@@ -396,27 +389,4 @@ def _start(
         advice=advice(annotations, split, FINAL_PHASE),
         sizes=sizes,
         fresh=init is None,
-    )
-
-
-def _preprocess(
-    image: StackLike,
-    annotations: Annotations,
-    config: TrainConfig,
-    base: BaseModel,
-    init: Adapter | None,
-    pixel_size: float | None,
-) -> Preprocess:
-    if init is not None:
-        return init.preprocess
-    height, width = image.shape[1:3]
-    scale = config.pixel_scale or choose_pixel_scale(
-        annotations.slices, (height, width), base.spec.input_size
-    )
-    return Preprocess(
-        check_stack(image),
-        scale,
-        pixel_size,
-        config.independent,
-        turns=not orientation_matters(annotations.slices),
     )
