@@ -29,7 +29,7 @@ def a_segmenter(n_classes=2):
 def exact(monkeypatch):
     """Float32 also where the machine computes bfloat16."""
     for module in ("compute", "runtime"):
-        monkeypatch.setattr(f"napari_salt.core.{module}.compute_dtype", lambda device: torch.float32)
+        monkeypatch.setattr(f"napari_salt.core.{module}.compute_dtype", lambda *_, **__: torch.float32)
 
 
 @pytest.mark.parametrize("n_classes", [1, 3])

@@ -200,7 +200,7 @@ def test_bfloat16_changes_little(monkeypatch):
     tiny.shake(model, std=0.02)
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):
-        monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda device, dtype=dtype: dtype)
+        monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda *_, dtype=dtype, **__: dtype)
         losses[dtype] = loss_and_gradients(model, batch)
     exact, loss = losses[torch.float32], losses[torch.bfloat16]
     assert loss.dtype == torch.float32

@@ -2,27 +2,25 @@
 
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
-from torch._subclasses import FakeTensorMode
 
 import tiny
-from napari_salt.core import steps, training
-from napari_salt.core.annotations import IGNORE, read_annotations
+from napari_salt.core import training
+from napari_salt.core.annotations import read_annotations
 from napari_salt.core.averaging import MovingAverage
 from napari_salt.core.config import Preprocess, SaltConfig, TrainConfig
-from napari_salt.core.crops import Augmentation, Batch, CropSampler
-from napari_salt.core.errors import AdapterError, BaseModelError, DeviceError, InputError, SaltError
-from napari_salt.core.inference import SlicePredictor, segment
+from napari_salt.core.crops import Augmentation, CropSampler
+from napari_salt.core.errors import AdapterError, InputError
+from napari_salt.core.inference import segment
 from napari_salt.core.metrics import dice
 from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.segmenter import Segmenter, class_probabilities
-from napari_salt.core.steps import loss_and_gradients, warm_start
+from napari_salt.core.segmenter import Segmenter
+from napari_salt.core.steps import warm_start
 from napari_salt.core.training import train, training_events
 
 IMAGE, TRUTH = tiny.discs()
@@ -270,133 +268,6 @@ def test_a_class_does_not_become_background_unnoticed(learnt):
         train(IMAGE, paint, config, init=learnt[-1].adapter)
 
 
-# What goes wrong
-
-
-def breaking(monkeypatch, breaks):
-    """Let the loss be what `breaks` makes of it; `breaks` knows the call's number and the batch."""
-    honest, calls = steps.segmentation_loss, []
-
-    def loss(logits, target):
-        calls.append(len(target))
-        return breaks(len(calls), logits, target, honest(logits, target))
-
-    monkeypatch.setattr(steps, "segmentation_loss", loss)
-    return calls
-
-
-def test_a_step_with_a_loss_that_is_not_finite_is_taken_back(monkeypatch):
-    breaking(monkeypatch, lambda n, logits, target, loss: loss * (math.nan if n in (9, 13) else 1))
-    events = list(training_events(IMAGE, PAINT, QUICK))
-    taken = [event.step for event in events[:-1] if event.phase != "warm"]
-    assert taken == list(range(len(taken)))
-    assert all(math.isfinite(event.loss) for event in events[1:])
-    assert all(tensor.isfinite().all() for tensor in events[-1].adapter.tensors.values())
-
-
-def test_taking_back_means_going_back_to_the_average(monkeypatch):
-    honest, calls = training.loss_and_gradients, []
-
-    def after_a_fatal_step(model, batch):
-        calls.append(model)
-        if len(calls) == 4:
-            torch.nn.init.constant_(model.class_tokens, math.nan)
-        return honest(model, batch)
-
-    monkeypatch.setattr(training, "loss_and_gradients", after_a_fatal_step)
-    *_, last = training_events(IMAGE, PAINT, QUICK)
-    assert len(calls) == last.step + 1
-    assert all(tensor.isfinite().all() for tensor in last.adapter.tensors.values())
-
-
-@pytest.mark.parametrize("when", [3, 9], ids=["warm start", "whole step"])
-def test_gradients_that_are_not_finite_are_not_followed(monkeypatch, when):
-    def breaks(n, logits, target, loss):
-        if n == when:
-            logits.register_hook(lambda gradient: gradient * math.inf)
-        return loss
-
-    breaking(monkeypatch, breaks)
-    adapter = train(IMAGE, PAINT, QUICK)
-    assert all(tensor.isfinite().all() for tensor in adapter.tensors.values())
-
-
-def test_a_loss_that_is_never_finite_ends_the_training(monkeypatch):
-    breaking(monkeypatch, lambda n, logits, target, loss: loss * math.nan)
-    with pytest.raises(SaltError, match="not finite"):
-        train(IMAGE, PAINT, QUICK)
-
-
-def out_of_memory_above(largest):
-    def breaks(n, logits, target, loss):
-        if len(target) > largest:
-            raise torch.OutOfMemoryError
-        return loss
-
-    return breaks
-
-
-def test_the_batch_is_halved_when_memory_runs_out(monkeypatch):
-    calls = breaking(monkeypatch, out_of_memory_above(1))
-    *_, last = training_events(IMAGE, PAINT, replace(QUICK, batch_size=4))
-    assert calls == [*[1] * WARM, 4, 2, *[1] * last.step]
-    assert last.step >= 8
-
-
-def test_no_memory_for_one_crop_is_an_error_of_the_user(monkeypatch):
-    breaking(monkeypatch, out_of_memory_above(0))
-    with pytest.raises(DeviceError, match="out of memory"):
-        train(IMAGE, PAINT, QUICK)
-
-
-def test_other_failures_are_not_taken_for_lack_of_memory(monkeypatch):
-    breaking(monkeypatch, lambda n, logits, target, loss: torch.zeros(2, 3) @ torch.zeros(2, 3))
-    with pytest.raises(RuntimeError, match="shapes"):
-        train(IMAGE, PAINT, QUICK)
-
-
-@pytest.mark.parametrize(
-    ("image", "labels", "settings", "error", "words"),
-    [
-        (IMAGE, PAINT[:5], {}, InputError, "shape"),
-        (IMAGE[:, :50], PAINT, {}, InputError, "shape"),
-        (IMAGE, 0 * PAINT, {}, InputError, "nothing is painted"),
-        (0 * IMAGE, PAINT, {}, InputError, "only the value 0"),
-        (IMAGE, PAINT, {"base": "nonsense"}, BaseModelError, "unknown base model"),
-        (IMAGE, PAINT, {"device": "cuda:99"}, DeviceError, "not available"),
-        (IMAGE, PAINT, {"device": "toaster"}, DeviceError, "unknown device"),
-        (IMAGE, PAINT, {"slices": (6,)}, InputError, "out of range"),
-    ],
-)
-def test_bad_input_is_refused_before_the_first_event(image, labels, settings, error, words):
-    with pytest.raises(error, match=words):
-        next(training_events(image, labels, replace(QUICK, **settings)))
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"minutes": 0.0},
-        {"minutes": -1.0},
-        {"minutes": math.nan},
-        {"minutes": math.inf},
-        {"steps": 0},
-        {"steps": -3},
-        {"pixel_scale": 0.0},
-        {"batch_size": 0},
-        {"learning_rate": 0.0},
-        {"seed": -1},
-        {"preset": "lazy"},
-        {"unpainted": "whatever"},
-        {"background_label": 1},
-        {"background_label": 0, "unpainted": "ignore"},
-    ],
-)
-def test_bad_settings_are_refused(settings):
-    with pytest.raises(InputError):
-        TrainConfig(**settings)
-
-
 # What is said
 
 
@@ -434,83 +305,7 @@ def test_the_average_forgets_the_start_and_gives_the_model_back():
     assert torch.equal(parameter.detach(), torch.full((3,), 5.0))
 
 
-# Devices
-
-
-@pytest.fixture
-def fake_gpu(monkeypatch):
-    """A GPU of which there are only shapes: what meets must be on one device, nothing is computed."""
-    monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda device: torch.float32)
-    # Whether values coincide cannot be seen where there are none.
-    monkeypatch.setattr("napari_salt.core.salt.first_coincident", lambda values: None)
-    with FakeTensorMode():
-        yield torch.device("cuda")
-
-
-def on_gpu(n_classes=2):
-    with torch.device("cuda"):
-        sam = tiny.module()
-    return Segmenter(sam, tiny.SPEC, n_classes, tiny.SALT)
-
-
-def devices(tensors):
-    return {tensor.device.type for tensor in tensors}
-
-
-def a_step(model):
-    """Two training steps, as `training_events` takes them."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    average = MovingAverage(parameters, 0.9)
-    optimizer = torch.optim.AdamW(parameters)
-    target = torch.full((2, tiny.SIZE, tiny.SIZE), IGNORE)
-    for step in (1, 2):
-        loss = loss_and_gradients(model, Batch(torch.rand(2, 3, tiny.SIZE, tiny.SIZE), target))
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average.update(step)
-    with average.in_place():
-        pass
-    return loss, [p.grad for p in parameters], average
-
-
-def test_a_training_step_stays_on_its_device(fake_gpu, monkeypatch):
-    model = on_gpu()
-    assert devices([*model.parameters(), *model.buffers()]) == {"cuda"}
-
-    def backward(loss):
-        """Autograd's engine wants a real GPU even for gradients that are only shapes."""
-        for p in model.parameters():
-            p.grad = torch.zeros_like(p) if p.requires_grad else None
-
-    monkeypatch.setattr(torch.Tensor, "backward", backward)
-    loss, _, average = a_step(model)
-    assert devices([loss]) == {"cuda"}
-    assert devices([*model.parameters(), *model.buffers()]) == {"cuda"}
-    assert devices(average.tensors()) == {"cpu"}
-
-
-def test_so_do_its_gradients(monkeypatch):
-    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # there is none for meta
-    loss, gradients, _ = a_step(tiny.segmenter(2).to("meta"))
-    assert devices([loss, *gradients]) == {"meta"}
-
-
-def test_segmenting_stays_on_its_device(fake_gpu, monkeypatch):
-    monkeypatch.setattr(torch, "equal", lambda *_: False)  # fake tensors have no values to compare
-    model = on_gpu().merged()
-    assert devices([*model.parameters(), *model.buffers()]) == {"cuda"}
-    logits = SlicePredictor(model, 16, batch_size=3).logits(torch.rand(3, 100, 150))
-    assert tuple(logits.shape) == (2, 100, 150)
-    assert devices([logits, class_probabilities(logits[None])]) == {"cpu"}
-
-
-def test_an_adapter_is_put_on_the_device(fake_gpu):
-    model = on_gpu()
-    stored = {n: torch.empty(p.shape) for n, p in model.named_parameters() if p.requires_grad}
-    known = {"base_model": "tiny", "base_sha256": "", "weights_sha256": "", "salt": tiny.SALT}
-    card = {**known, "classes": (), "preprocess": Preprocess()}
-    training.Adapter(tensors=stored, **card).write_to(model)
-    assert devices(model.parameters()) == {"cuda"}
+# What is read
 
 
 def test_of_a_long_stack_only_what_is_needed_is_read(monkeypatch):

@@ -56,21 +56,25 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device computes it natively, else float32."""
+def compute_dtype(device: torch.device, *, trains: bool = False) -> torch.dtype:
+    """bfloat16 where the device computes it natively, else float32.
+
+    An older CUDA GPU gets float16, but not in training, where small gradients would vanish in it.
+    """
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif device.type == "cpu":
-        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001
-    else:
-        native = False
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return torch.bfloat16
+        return torch.float32 if trains else torch.float16
+    native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001
     return torch.bfloat16 if native else torch.float32
 
 
-def precision(device: torch.device) -> torch.autocast:
+def precision(device: torch.device, *, trains: bool = False) -> torch.autocast:
     """Autocast to `compute_dtype`; off where that is float32. Enter it in the thread that computes."""
-    dtype = compute_dtype(device)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16)
+    dtype = compute_dtype(device, trains=trains)
+    if dtype == torch.float32:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=False)
+    return torch.autocast(device.type, dtype=dtype)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

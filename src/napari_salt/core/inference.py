@@ -215,7 +215,7 @@ class SlicePredictor:
         between: Callable[[], None] | None = None,
     ) -> None:
         self._segmenter = segmenter
-        self._device = next(segmenter.parameters()).device
+        self._device = segmenter.device
         self._overlap = min(overlap, segmenter.input_size // 2)
         self._taper = _taper(segmenter.input_size, self._overlap)
         self._batch = BatchSize(batch_size, self._device)

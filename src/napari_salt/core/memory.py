@@ -97,7 +97,7 @@ def check_memory(segmenter: Segmenter) -> None:
     ------
     DeviceError
     """
-    if next(segmenter.parameters()).device.type != "cpu":
+    if segmenter.device.type != "cpu":
         return
     needed = least_memory(segmenter)
     free = psutil.virtual_memory().available + psutil.swap_memory().free

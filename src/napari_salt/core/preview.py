@@ -54,7 +54,7 @@ def preview(
     size = [max(1, min(segmenter.input_size, round(length * reader.scale))) for length in part.shape[-2:]]
     seen = resize(part[None], (size[0], size[1])).expand(1, 3, -1, -1)
     pad = (0, segmenter.input_size - size[1], 0, segmenter.input_size - size[0])
-    device = next(segmenter.parameters()).device
+    device = segmenter.device
     with precision(device):
         logits = segmenter(torch.nn.functional.pad(seen, pad).to(device)).float().cpu()
     native = resize(logits[..., : size[0], : size[1]], (part.shape[-2], part.shape[-1]))

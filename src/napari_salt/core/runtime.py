@@ -40,7 +40,7 @@ def forward_by(runtime: Runtime, segmenter: Segmenter, tiles: int = 0) -> Forwar
     InputError
         If OpenVINO is asked for where it cannot be.
     """
-    device = next(segmenter.parameters()).device
+    device = segmenter.device
     if runtime == "openvino":
         if importlib.util.find_spec("openvino") is None:
             raise InputError('openvino is not installed; pip install "napari-salt[openvino]", or use torch')

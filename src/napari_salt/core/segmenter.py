@@ -76,7 +76,7 @@ class Segmenter(nn.Module):
         self.salt = None if salt is None else replace(salt, targets=salt.targets or spec.targets)
         if self.salt is not None:
             attach(self, self.salt, exclude=DEAD_PARTS)
-        device = next(self.parameters()).device
+        device = self.device
         with torch.no_grad():
             dense_pe = self.prompt_encoder.get_dense_pe().float()
             point = self.prompt_encoder.point_embeddings[1].weight
@@ -88,6 +88,11 @@ class Segmenter(nn.Module):
         for name, values in (("mean", spec.mean), ("std", spec.std)):
             column = torch.tensor(values, device=device).view(1, 3, 1, 1)
             self.register_buffer(name, column, persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are, and images must be."""
+        return next(self.parameters()).device
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits of `images`.
@@ -158,6 +163,9 @@ class Segmenter(nn.Module):
     def merged(self) -> Segmenter:
         """Put plain weights in place of the parametrizations, and give the segmenter itself."""
         merge(self)
+        if self.device.type == "cuda":  # as images are; else kernels are turned around at every call
+            for kernel in (p for p in self.parameters() if p.dim() == 4):
+                kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         return self.requires_grad_(False)
 
 

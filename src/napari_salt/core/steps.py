@@ -25,7 +25,7 @@ WARM_RISE, WARM_FALL = 5, 0.8
 
 def loss_and_gradients(segmenter: Segmenter, batch: Batch) -> Tensor:
     """Loss of one batch, a detached scalar, with its gradients left in the parameters."""
-    images = batch.images.to(_device(segmenter))
+    images = batch.images.to(segmenter.device)
     return _gradients(segmenter, partial(segmenter, images), batch.target)
 
 
@@ -76,21 +76,15 @@ def warm_start(
 
 @torch.no_grad()
 def _embedded(segmenter: Segmenter, batch: Batch) -> tuple[Embeddings, Tensor]:
-    device = _device(segmenter)
-    with precision(device):
-        return segmenter.encode(batch.images.to(device)), batch.target
+    with precision(segmenter.device, trains=True):
+        return segmenter.encode(batch.images.to(segmenter.device)), batch.target
 
 
 def _gradients(segmenter: Segmenter, logits_of: Callable[[], Tensor], target: Tensor) -> Tensor:
-    device = _device(segmenter)
     segmenter.zero_grad(set_to_none=True)
     with torch.enable_grad():
-        with precision(device):
+        with precision(segmenter.device, trains=True):
             logits = logits_of()
-        loss = segmentation_loss(logits, target.to(device))
+        loss = segmentation_loss(logits, target.to(segmenter.device))
         loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
-
-
-def _device(segmenter: Segmenter) -> torch.device:
-    return next(segmenter.parameters()).device
