@@ -39,6 +39,16 @@ def desk(make_napari_viewer, tmp_path, base, folder):
     made.close()
 
 
+@pytest.fixture
+def painted(desk):
+    """The desk with an image and paint on two slices."""
+    import tiny
+
+    image, truth = tiny.discs(6)
+    desk.image, desk.paint = desk.open(image, tiny.painted(truth, 1, 4))
+    return desk
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
