@@ -174,6 +174,23 @@ def test_small_images_fill_the_input():
     assert choose_pixel_scale(square(8, 4), (8, 8), 256) > 1
 
 
+def scale_of(*shape):
+    target = np.zeros(shape, np.int16)
+    target[100:130, 100:130] = 1
+    return choose_pixel_scale([PaintedSlice(0, target)], shape, 256)
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((512, 512), (464, 464)), ((512, 768), (464, 696))])
+def test_a_little_is_shrunk_for_far_fewer_tiles(shape, seen):
+    scale = scale_of(*shape)
+    assert tuple(round(length * scale) for length in shape) == seen
+
+
+@pytest.mark.parametrize("shape", [(464, 464), (600, 600), (1024, 1024)])
+def test_nothing_is_shrunk_where_it_saves_little(shape):
+    assert scale_of(*shape) == 1
+
+
 def test_objects_end_up_neither_huge_nor_hair_thin():
     large = choose_pixel_scale(square(1000, 600), (1000, 1000), 256)
     thin = choose_pixel_scale(square(1000, 2), (1000, 1000), 256)

