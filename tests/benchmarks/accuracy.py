@@ -1,6 +1,6 @@
 """Accuracy of SALT beside other ways to learn from the same three painted slices, on nine sets.
 
-    python tests/benchmarks/accuracy.py [--only SET/METHOD ...] [--list] [--table] [--plot] [--pictures]
+    python tests/benchmarks/accuracy.py [--only SET/METHOD[/seedN]] [--list | --table | --plot | --pictures]
 
 Each set, method and seed runs in a process of its own (see ``accuracy_run.py``). Results go into
 ``results/accuracy.json`` one by one, and runs that are there are not made again, so that this can be
@@ -62,7 +62,7 @@ def main() -> None:
     options = arguments()
     folder = options.results.parent / "pictures"
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    chosen = [run for run in RUNS if any(fnmatch(f"{run.dataset}/{run.method}", o) for o in options.only)]
+    chosen = [run for run in RUNS if any(fnmatch(run.key, o) for o in options.only)]
     if not chosen:
         sys.exit(f"no run is named {' or '.join(options.only)}; --list shows those there are")
     missing = [run for run in chosen if options.redo or run.key not in results]
@@ -87,7 +87,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        metavar="SET/METHOD",
+        metavar="SET/METHOD[/seedN]",
         help="runs to make, with * for any; may be given more than once",
     )
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training in each run")
@@ -99,7 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plot", action="store_true", help="draw docs/accuracy.png")
     parser.add_argument("--pictures", action="store_true", help="draw what each method found of a slice")
     options = parser.parse_args()
-    options.only = options.only or ["*"]
+    options.only = [o if o.count("/") == 2 else f"{o}*" for o in options.only or ["*"]]
     return options
 
 

@@ -60,7 +60,7 @@ CASE_DEPTHS = (0.25, 0.5, 0.7)
 HIPPOCAMPI = (1, 33, 51, 84, 136, 158, 177, 205, 228, 250, 279, 301, 322, 341, 366)
 
 SETS: Mapping[str, Set] = {
-    "vnc_sstem_half": Set("EM mitochondria", (2,), (3, 9, 15), (0, 6, 12, 18), tiles=9),
+    "vnc_sstem_half": Set("EM mitochondria", (2,), (3, 9, 15), (0, 6, 12, 18), tiles=4),
     "axon_sem": Set(
         "SEM myelin and axons",
         (1, 2),
@@ -68,7 +68,7 @@ SETS: Mapping[str, Set] = {
         (3, 5, 7, 9),
         independent=True,
         crop=512,
-        tiles=9,
+        tiles=4,
     ),
     "fib25_medulla": Set("FIB-SEM cell borders", (1,), (50, 125, 200), (10, 75, 100, 160, 240)),
     "qcanet_embryo_8cell": Set("embryo nuclei", (1,), (10, 18, 32), (5, 14, 22, 26, 36, 41)),
