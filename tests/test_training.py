@@ -233,6 +233,13 @@ def test_what_is_handed_out_is_what_was_scored(learnt):
         assert score == pytest.approx(event.held_out_dice[1], abs=1e-4)
 
 
+@pytest.mark.parametrize(("dice", "steps"), [(0.95, range(20, 30)), (0.6, [30])])
+def test_a_training_that_gets_no_better_ends_early_only_where_it_is_good(monkeypatch, dice, steps):
+    monkeypatch.setattr(training, "held_out_dice", lambda *_: (dice,))
+    *_, last = training_events(IMAGE, PAINT, replace(QUICK, steps=30))
+    assert last.step in steps
+
+
 @pytest.mark.parametrize(("on_all", "kept"), [(0.2, "best"), (0.9, "last")])
 def test_the_last_adapter_is_given_up_only_if_all_paint_says_so(monkeypatch, on_all, kept):
     """A held-out block may hold so few pixels of a class that its Dice means little."""

@@ -51,8 +51,11 @@ WARM_UP = 0.04
 MEASURE_EVERY = 0.09
 """Share of the budget between measurements of held-out Dice."""
 EMA_DECAY = 0.97
-PATIENCE = 4
-"""Measurements without a better held-out Dice after which the final phase begins."""
+PATIENCE, GOOD = 4, 0.9
+"""Measurements without a better held-out Dice after which the final phase begins, where it is that good.
+
+Below, there is more to learn than a few held-out pixels can tell, and the time is there to be used.
+"""
 LEAST_GAIN = 0.002
 COLLAPSE = 0.05
 """Loss of Dice in the final phase, on held-out and on all paint, beyond which the best adapter is kept."""
@@ -208,7 +211,7 @@ class _Run:
             with pace.measurement():
                 scores = self._measure()
             better = self._keep_if_best(scores)
-            stale = 0 if better else stale + 1
+            stale = 0 if better or self.best_dice < GOOD else stale + 1
             if stale >= PATIENCE:
                 self.clock.skip_to(FINAL_PHASE, self.step)
             kept = self.best if better else None
