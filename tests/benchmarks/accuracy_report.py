@@ -19,6 +19,8 @@ METHODS: Mapping[str, str] = {
     "forest": "forest, filters",
     "encoder-forest": "forest, encoder",
 }
+APART = 0.1
+"""Between the dots of two methods, in rows of the plot."""
 COLOURS = mpl.colormaps["tab10"].colors
 Results = Mapping[str, Mapping[str, Any]]
 Scores = Mapping[str, Any]
@@ -108,18 +110,20 @@ def markdown(rows: list[list[str]]) -> str:
 
 def plot(results: Results, path: Path) -> None:
     """Mean Dice of every method on every set as dots, SALT's other seeds as small ones."""
-    figure = Figure(figsize=(9, 5))
+    figure = Figure(figsize=(9, 6))
     axes = figure.subplots()
     rows = [(title, scores) for title, scores in compared(results) if scores]
     for place, (method, title) in enumerate(METHODS.items()):
-        points = [(s[method]["mean_dice"], -row) for row, (_, s) in enumerate(rows) if method in s]
-        size, marker = (70, "D") if method == "salt" else (40, "o")
+        lane = APART * (len(METHODS) / 2 - place)  # or equal ones would hide each other
+        points = [(s[method]["mean_dice"], lane - row) for row, (_, s) in enumerate(rows) if method in s]
+        size, marker = (40, "D") if method == "salt" else (25, "o")
         axes.scatter(*np.reshape(points, (-1, 2)).T, s=size, marker=marker, label=title, zorder=9 - place)
     titles = [title for title, _ in rows]
     for key, result in results.items():
         name, method, seed = key.split("/")
         if method == "salt" and seed != "seed0":
-            axes.scatter(result["mean_dice"], -titles.index(SETS[name].title), s=18, marker="D", c="C0")
+            lane = APART * len(METHODS) / 2
+            axes.scatter(result["mean_dice"], lane - titles.index(SETS[name].title), s=12, marker="D", c="C0")
     axes.set_yticks([-row for row in range(len(rows))], titles)
     axes.set_xlabel("mean Dice on slices that were not painted")
     axes.grid(axis="y", alpha=0.3)
@@ -130,7 +134,8 @@ def plot(results: Results, path: Path) -> None:
 def pictures(results: Results, folder: Path) -> None:
     """One PNG per set in `folder`: a scored slice, its truth, and what each method found of it."""
     for name, chosen in SETS.items():
-        kept = {method: folder / name / f"{method}-seed0.npy" for method in METHODS}
+        ran = [method for method in METHODS if f"{name}/{method}/seed0" in results]
+        kept = {method: folder / name / f"{method}-seed0.npy" for method in ran}
         found = {method: np.load(file) for method, file in kept.items() if file.exists()}
         if not found:
             continue
