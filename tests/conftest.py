@@ -30,6 +30,14 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture
+def tiny_base(monkeypatch):
+    """The name ``tiny`` is a base model."""
+    import tiny
+
+    tiny.use(monkeypatch)
+
+
+@pytest.fixture
 def desk(make_napari_viewer, tmp_path, base, folder):
     """A viewer with the widget docked, on the tiny base."""
     from gui import Desk

@@ -21,10 +21,7 @@ from napari_salt.core.config import Preprocess
 from napari_salt.core.errors import AdapterError
 from stacks import names
 
-
-@pytest.fixture(autouse=True)
-def tiny_base(monkeypatch):
-    tiny.use(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_base")
 
 
 @pytest.fixture

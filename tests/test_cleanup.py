@@ -107,9 +107,7 @@ def probabilities(**settings):
 STACK = tiny.discs(4)[0]
 
 
-@pytest.fixture(autouse=True)
-def tiny_base(monkeypatch):
-    tiny.use(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_base")
 
 
 def test_stacks_are_averaged_along_z():

@@ -20,10 +20,7 @@ from napari_salt.core.inference import (
     tiles_of,
 )
 
-
-@pytest.fixture(autouse=True)
-def tiny_base(monkeypatch):
-    tiny.use(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_base")
 
 
 class Constant(nn.Module):

@@ -13,7 +13,7 @@ import tiny
 from napari_salt.core import training
 from napari_salt.core.annotations import read_annotations
 from napari_salt.core.averaging import MovingAverage
-from napari_salt.core.config import Preprocess, SaltConfig, TrainConfig
+from napari_salt.core.config import Preprocess, SaltConfig
 from napari_salt.core.crops import Augmentation, CropSampler
 from napari_salt.core.errors import AdapterError, InputError
 from napari_salt.core.inference import segment
@@ -22,18 +22,12 @@ from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.segmenter import Segmenter
 from napari_salt.core.steps import warm_start
 from napari_salt.core.training import train, training_events
+from tiny import QUICK
 
 IMAGE, TRUTH = tiny.discs()
 PAINT = tiny.painted(TRUTH, 1, 4)
-QUICK = TrainConfig(
-    base="tiny", steps=12, pixel_scale=1.0, device="cpu", learning_rate=1e-2, batch_size=2, salt=tiny.SALT
-)
-WARM = QUICK.steps // 2
 
-
-@pytest.fixture(autouse=True)
-def tiny_base(monkeypatch):
-    tiny.use(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_base")
 
 
 @pytest.fixture(scope="module")

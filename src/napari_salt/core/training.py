@@ -13,13 +13,7 @@ import torch
 from torch import nn
 
 from napari_salt.core.adapter import Adapter, ClassInfo
-from napari_salt.core.annotations import (
-    Annotations,
-    PaintedSlice,
-    Split,
-    hold_out,
-    read_annotations,
-)
+from napari_salt.core.annotations import Annotations, PaintedSlice, Split, hold_out, read_annotations
 from napari_salt.core.averaging import MovingAverage
 from napari_salt.core.bases import BaseModel, load_base
 from napari_salt.core.budget import Clock, Pace
@@ -365,12 +359,11 @@ def _start(
     if init is not None:
         config = replace(config, base=init.base_reference(), salt=init.salt)
     base = load_base(config.base, device)
-    if init is not None:
-        init.check_base(base)
-    if init is not None:
-        preprocess = init.preprocess
-    else:
+    if init is None:
         preprocess = choose_preprocess(image, annotations, config, base.spec.input_size, pixel_size)
+    else:
+        init.check_base(base)
+        preprocess = init.preprocess
     reader = SliceReader(image, preprocess, pixel_size)
     # Not training: decomposing a large base takes minutes, but only the first time.
     with torch.random.fork_rng(devices=[]), clock.stopped():
