@@ -191,6 +191,11 @@ def test_nothing_is_shrunk_where_it_saves_little(shape):
     assert scale_of(*shape) == 1
 
 
+@pytest.mark.parametrize("input_size", [32, 48, 64])
+def test_inputs_smaller_than_two_overlaps_are_fitted_too(input_size):
+    assert 0 < choose_pixel_scale(square(1000, 20), (1000, 1000), input_size) <= 1
+
+
 def test_objects_end_up_neither_huge_nor_hair_thin():
     large = choose_pixel_scale(square(1000, 600), (1000, 1000), 256)
     thin = choose_pixel_scale(square(1000, 2), (1000, 1000), 256)

@@ -26,7 +26,7 @@ from napari_salt import __version__
 from napari_salt.core.adapter import Adapter
 from napari_salt.core.annotations import read_annotations
 from napari_salt.core.bases import load_base
-from napari_salt.core.choices import choose_pixel_scale
+from napari_salt.core.choices import choose_preprocess
 from napari_salt.core.compute import peak_memory_mb
 from napari_salt.core.config import Preprocess, SegmentConfig, TrainConfig
 from napari_salt.core.forest import Features, filter_responses, forest_segmentation
@@ -127,13 +127,13 @@ def segmented(part: Part, adapter: Adapter, segmenter: Segmenter) -> Planes:
 def grown(name: str, kind: str, parts: Sequence[Part], seed: int) -> tuple[Planes, dict[str, Any]]:
     """Labels of all parts' slices by a random forest, and how long all took."""
     began = time.monotonic()
-    annotations, shape = read_annotations(paint_of(name)), parts[0].image.shape[1:3]
+    annotations = read_annotations(paint_of(name))
     preprocess = Preprocess(channels=check_stack(parts[0].image), independent=SETS[name].independent)
     features_of: Features = filter_responses
     if kind == "encoder-forest":
         base = load_base(BASE)
-        scale = choose_pixel_scale(annotations.slices, shape, base.spec.input_size)
-        preprocess = replace(preprocess, pixel_scale=scale)
+        config = TrainConfig(independent=SETS[name].independent)
+        preprocess = choose_preprocess(parts[0].image, annotations, config, base.spec.input_size, None)
         features_of = encoder_features(Segmenter(base.module, base.spec, 1, None))
     readers = [SliceReader(part.image, preprocess) for part in parts]
     wanted = [(reader, i) for reader, part in zip(readers, parts, strict=True) for i in part.slices]

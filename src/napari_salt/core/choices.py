@@ -11,7 +11,7 @@ from napari_salt.core.annotations import (
     painted_diameter,
 )
 from napari_salt.core.config import Preprocess, SegmentConfig, TrainConfig
-from napari_salt.core.inference import tiles_of
+from napari_salt.core.inference import possible_overlap, tiles_of
 from napari_salt.core.stack import StackLike, check_stack
 
 __all__ = ["choose_pixel_scale", "choose_preprocess"]
@@ -34,21 +34,26 @@ def choose_preprocess(
 ) -> Preprocess:
     """How the slices of `image` become inputs of `input_size` pixels, where `config` does not say it."""
     height, width = image.shape[1:3]
-    scale = config.pixel_scale or choose_pixel_scale(annotations.slices, (height, width), input_size)
+    oriented = orientation_matters(annotations.slices)
+    scale = config.pixel_scale or choose_pixel_scale(
+        annotations.slices, (height, width), input_size, oriented=oriented
+    )
     return Preprocess(
         check_stack(image),
         scale,
         pixel_size,
         config.independent,
-        turns=not orientation_matters(annotations.slices),
+        turns=not oriented,
     )
 
 
-def choose_pixel_scale(slices: Sequence[PaintedSlice], shape: tuple[int, int], input_size: int) -> float:
+def choose_pixel_scale(
+    slices: Sequence[PaintedSlice], shape: tuple[int, int], input_size: int, *, oriented: bool = False
+) -> float:
     """Pixels that the model should see per image pixel, from the size of what is painted.
 
-    Small images fill the input. Where the classes keep their place (anatomy), or nearly all of the
-    image fits, an overview is worth more than detail, as long as the painted objects stay visible.
+    Small images fill the input. Where the classes keep their place (`oriented`: anatomy), or nearly all of
+    the image fits, an overview is worth more than detail, as long as the painted objects stay visible.
     Otherwise objects far larger than a third of the input are shrunk, and hair-thin ones enlarged.
     Where a little less takes far fewer tiles (512 pixels: two a side instead of three), it is less.
     """
@@ -56,7 +61,7 @@ def choose_pixel_scale(slices: Sequence[PaintedSlice], shape: tuple[int, int], i
     if fill >= 1:
         return min(fill, MAX_UPSCALING)
     diameter = painted_diameter(slices)
-    overview = fill > NEARLY_WHOLE or orientation_matters(slices)
+    overview = fill > NEARLY_WHOLE or oriented
     if overview and diameter * fill >= VISIBLE:
         return fill
     suiting = max(fill, LARGE / diameter) if diameter > LARGE else min(2.0, max(1.0, SMALL / diameter))
@@ -65,10 +70,11 @@ def choose_pixel_scale(slices: Sequence[PaintedSlice], shape: tuple[int, int], i
 
 def _fitted(scale: float, shape: tuple[int, int], input_size: int) -> float:
     """`scale`, or a little less if a slice takes far fewer tiles then."""
-    step = input_size - SegmentConfig.overlap
+    overlap = possible_overlap(SegmentConfig.overlap, input_size)
+    step = input_size - overlap
 
     def tiles(by: float) -> int:
-        return len(tiles_of([round(length * by) for length in shape], input_size, SegmentConfig.overlap))
+        return len(tiles_of([round(length * by) for length in shape], input_size, overlap))
 
     # Scales at which whole tiles cover an axis exactly.
     exact = [(input_size + n * step) / length for length in shape for n in range(int(length * scale) // step)]

@@ -182,6 +182,11 @@ def label_dtype(values: Sequence[int]) -> np.dtype[np.unsignedinteger]:
     return np.min_scalar_type(max(values, default=0))
 
 
+def possible_overlap(overlap: int, tile: int) -> int:
+    """`overlap`, or half of a `tile` that is smaller than twice of it."""
+    return min(overlap, tile // 2)
+
+
 def tiles_of(size: Sequence[int], tile: int, overlap: int) -> list[Tile]:
     """Tiles of side `tile` that cover a (height, width), sharing at least `overlap` pixels."""
     rows, columns = (_starts(length, tile, overlap) for length in size)
@@ -216,7 +221,7 @@ class SlicePredictor:
     ) -> None:
         self._segmenter = segmenter
         self._device = segmenter.device
-        self._overlap = min(overlap, segmenter.input_size // 2)
+        self._overlap = possible_overlap(overlap, segmenter.input_size)
         self._taper = _taper(segmenter.input_size, self._overlap)
         self._batch = BatchSize(batch_size, self._device)
         self._between = between
