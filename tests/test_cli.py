@@ -401,7 +401,8 @@ def test_ctrl_c_keeps_what_there_is():
     assert code == 130
     assert "Traceback" not in err
     kept = Adapter.load("a.safetensors")
-    assert kept.training["steps"] >= 1  # of a slow machine's second step nothing is known yet
+    # The latest step is kept until one is measured, as a slow machine does after its first.
+    assert kept.training["steps"] >= (1 if "held-out Dice" in err else 2)
     assert kept.base_model == "lite-medsam"
 
     process = start("segment", image, "--adapter", "a.safetensors", "--out", "out.tif", "--json")
