@@ -1,5 +1,6 @@
 """Segmenting on a Dask cluster of two worker processes gives what one process gives."""
 
+import json
 import os
 import shutil
 import signal
@@ -153,12 +154,72 @@ def test_a_worker_killed_in_the_middle_changes_nothing(cluster, client):
     assert not [name for name in names(Path.cwd()) if name.startswith(".")]
 
 
+@pytest.mark.parametrize("smooth", [[], ["--smooth"]], ids=["plain", "smooth"])
+def test_a_stopped_run_goes_on_where_it_was(cluster, smooth, capsys):
+    """Ctrl-C when some slices are done; chunks of the others may be there, or half."""
+    on_disk(np.concatenate([LARGE] * 3))
+    options = [*smooth, "--views", "1", "--device", "cpu", "--runtime", "torch", "--probabilities", "p.zarr"]
+    command = ["segment", "image.zarr", "--adapter", "a.safetensors", "--json", *options]
+    assert main([*command, "--out", "here.zarr"]) == 0
+    tiles = json.loads(capsys.readouterr().out)["tiles"]
+    Path("p.zarr").rename("of_one.zarr")
+    there = [*command, "--out", "there.zarr", "--dask", cluster.scheduler_address]
+    done = Path(".there.zarr.partial")
+
+    def stop():
+        while len(list(done.glob("*.npz"))) < 5:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    assert main(there) == 130
+    stopper.join()
+    assert "--resume goes on" in capsys.readouterr().err
+    kept = len(list(done.glob("*.npz")))
+    assert 5 <= kept < 24
+    assert not Path("there.zarr").exists()
+    assert main([*there, "--resume", "--min-size", "9"]) == 2
+    assert "differs in min_size" in capsys.readouterr().err
+    assert main([*there[:-2], "--resume"]) == 2
+    assert "differs in --dask" in capsys.readouterr().err
+    assert len(list(done.glob("*.npz"))) == kept
+    assert main([*there, "--resume"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["slices"], summary["tiles"]) == (24, tiles // 24 * (24 - kept))
+    for found, expected in (("there.zarr", "here.zarr"), ("p.zarr", "of_one.zarr")):
+        np.testing.assert_array_equal(zarr.open(found)["0"][:], zarr.open(expected)["0"][:])
+    assert not [name for name in names(Path.cwd()) if name.startswith(".")]
+
+
+def test_what_a_failure_has_kept_can_be_thrown_away(cluster, capsys):
+    """A chunk that cannot be read, not among those that intensities are measured on."""
+    on_disk(np.concatenate([IMAGE] * 3))
+    options = ["--views", "1", "--device", "cpu", "--runtime", "torch", "--resume"]
+    command = ["segment", "image.zarr", "--adapter", "a.safetensors", "--json", *options]
+    there = [*command, "--out", "there.zarr", "--dask", cluster.scheduler_address]
+    chunk = Path("image.zarr/0/c/20/0/0")
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:-9])
+    assert main(there) == 2
+    told = capsys.readouterr().err
+    assert "Z=20 cannot be read" in told
+    assert "finished slices are kept, and --resume goes on" in told
+    chunk.write_bytes(whole)
+    shutil.rmtree(".part.there.zarr")
+    assert main(there) == 0
+    tiles = json.loads(capsys.readouterr().out)["tiles"]
+    assert main([*command, "--out", "here.zarr"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiles"] == tiles
+    np.testing.assert_array_equal(zarr.open("there.zarr")["0"][:], zarr.open("here.zarr")["0"][:])
+
+
 REFUSED = {
     "nobody there": ({}, "tcp://127.0.0.1:1", "no Dask scheduler answers at 'tcp://127.0.0.1:1'"),
     "no address": ({}, "nonsense://here", "no Dask scheduler answers at 'nonsense://here'"),
     "a TIFF to write": ({"out": "out.tif"}, "tcp://127.0.0.1:1", "let the name end with .zarr"),
     "a TIFF to read": ({"image": "image.tif"}, "tcp://127.0.0.1:1", "convert the image"),
-    "going on": ({"more": ["--resume"]}, "tcp://127.0.0.1:1", "leave out --resume"),
+    "a slice too many": ({"more": ["--slices", "3,12"]}, "tcp://127.0.0.1:1", "slice 12 is out of range"),
 }
 
 

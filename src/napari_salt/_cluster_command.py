@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,9 @@ import numpy.typing as npt
 import zarr
 
 from napari_salt._image import one_line, writing
+from napari_salt._partial import PartialRun
 from napari_salt._terminal import begun, progress_bar
-from napari_salt._writing import layout_of, replacing
+from napari_salt._writing import layout_of, on_disk, replacing, unfinished
 from napari_salt._zarr import ZarrPlanes, is_zarr
 from napari_salt.core.errors import InputError
 from napari_salt.core.stack import to_micrometres
@@ -52,31 +53,64 @@ def segment_on_cluster(
         If image and outputs are not OME-Zarr, or no scheduler is at `address`.
     """
     began = time.monotonic()
-    _check(image, outputs)
-    with _connected(address) as client, _outputs(image, adapter, config, outputs) as chunks:
-        from napari_salt.core.cluster import cluster_results
-
-        pixel_size = to_micrometres(image.spacing, image.unit)
-        results = begun(
-            cluster_results(client, image.data, adapter, config, pixel_size=pixel_size, keep=chunks)
-        )
-        written = []
-        with progress_bar(len(config.slices or image.data), "segmenting", "slice") as bar:
-            for slice_written in results:
-                written.append(slice_written)
-                bar.update()
+    _check(image, config, outputs)
+    partial = PartialRun(outputs.labels, {"--dask": True, **outputs.depend_on(image, adapter, config)})
+    finished = set(partial.finished() if outputs.resume and _are_there(outputs) else ())
+    with _connected(address) as client:
+        if not finished:
+            partial.begin()
+        try:
+            with _outputs(image, adapter, config, outputs, finished) as chunks:
+                written = _compute(client, image, adapter, config, chunks, partial, finished)
+        except BaseException as error:
+            if finished:
+                error.add_note(f"the {len(finished)} finished slices are kept, and --resume goes on")
+            else:
+                partial.discard()
+            raise
+        partial.discard()
     return {
         "seconds": round(time.monotonic() - began, 2),
-        "slices": len(written),
+        "slices": len(finished),
         "tiles": sum(each.tiles for each in written),
-        "peak_memory_mb": round(max(each.peak_memory_mb for each in written), 1),
+        "peak_memory_mb": round(max((each.peak_memory_mb for each in written), default=0.0), 1),
     }
+
+
+def _compute(
+    client: Client,
+    image: Stack,
+    adapter: Adapter,
+    config: SegmentConfig,
+    chunks: _Chunks,
+    partial: PartialRun,
+    finished: set[int],
+) -> list[_Written]:
+    """Let what is not `finished` be written, and note it, there and in `partial`."""
+    from napari_salt.core.cluster import cluster_results
+
+    pixel_size = to_micrometres(image.spacing, image.unit)
+    before = frozenset(finished)
+    results = cluster_results(
+        client, image.data, adapter, config, pixel_size=pixel_size, keep=chunks, finished=before
+    )
+    written = []
+    with closing(results):
+        slices = begun(results)
+        with progress_bar(len(config.slices or image.data), "segmenting", "slice", len(before)) as bar:
+            for one in slices:
+                partial.add(one.index, {})  # its chunks are on the disk
+                finished.add(one.index)
+                written.append(one)
+                bar.update()
+    return written
 
 
 @dataclass(frozen=True)
 class _Written:
     """A slice that is in the outputs, and what it took."""
 
+    index: int
     tiles: int
     peak_memory_mb: float
 
@@ -92,13 +126,24 @@ class _Target:
     def write(self, index: int, per_frame: int, planes: npt.NDArray[Any]) -> None:
         """Write slice `index`: (Y, X), or (C, Y, X) where there are channels."""
         frame, z = divmod(index, per_frame)
-        place: dict[str, int | slice] = {"T": frame, "C": slice(None), "Z": z}
+        place = {"T": frame, "Z": z}
         if not self.folder.exists():  # Zarr would make it, on a disk of this worker
             raise InputError(
                 f"{platform.node()} does not see {self.folder.parent}: write to a folder that all share"
             )
         with writing(self.folder):
-            self.array[tuple(place[axis] for axis in self.axes[:-2])] = planes
+            self.array[tuple(place.get(axis, slice(None)) for axis in self.axes)] = planes
+            for chunk in self._chunks(place):
+                if chunk.exists():  # Zarr leaves out those that are 0
+                    on_disk(chunk)
+
+    def _chunks(self, place: Mapping[str, int]) -> Iterator[Path]:
+        """Files of the planes at `place`."""
+        channels = self.array.shape[self.axes.index("C")] if "C" in self.axes else 1
+        for channel in range(channels):
+            at = {**place, "C": channel}
+            key = self.array.metadata.encode_chunk_key(tuple(at.get(axis, 0) for axis in self.axes))
+            yield self.folder / self.array.path / key
 
 
 @dataclass(frozen=True)
@@ -118,13 +163,14 @@ class _Chunks:
         if self.probabilities is not None:
             planes = self.outputs.quantised(result.probabilities)
             self.probabilities.write(result.index, self.per_frame, planes)
-        return _Written(result.tiles, peak_memory_mb(resolve_device(self.device)))
+        return _Written(result.index, result.tiles, peak_memory_mb(resolve_device(self.device)))
 
 
-def _check(image: Stack, outputs: Outputs) -> None:
+def _check(image: Stack, config: SegmentConfig, outputs: Outputs) -> None:
+    from napari_salt.core.inference import wanted_slices
+
     outputs.check(image.source)
-    if outputs.resume:
-        raise InputError("--dask cannot go on with a stopped run: leave out --resume")
+    wanted_slices(config, len(image.data))
     if not is_zarr(image.source):
         raise InputError(
             f"{image.source}: workers read OME-Zarr: convert the image (bioformats2raw, or save it from "
@@ -135,6 +181,12 @@ def _check(image: Stack, outputs: Outputs) -> None:
             raise InputError(
                 f"{path}: workers write OME-Zarr: let the name end with .zarr, or leave out --dask"
             )
+
+
+def _are_there(outputs: Outputs) -> bool:
+    """Whether there are outputs to go on with."""
+    paths = (outputs.labels, outputs.probabilities)
+    return all(unfinished(path).is_dir() for path in paths if path is not None)
 
 
 @contextmanager
@@ -155,17 +207,22 @@ def _connected(address: str) -> Iterator[Client]:
 
 
 @contextmanager
-def _outputs(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Iterator[_Chunks]:
-    """Make the outputs, full of 0; they get their names when all is written."""
+def _outputs(
+    image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs, finished: Collection[int]
+) -> Iterator[_Chunks]:
+    """Make the outputs, full of 0, or open those in which slices are `finished`.
+
+    They get their names when all is written.
+    """
     from napari_salt.core.inference import label_dtype
 
     with ExitStack() as stack:
 
         def target(path: Path, dtype: np.dtype[Any], channels: tuple[str, ...] = ()) -> _Target:
             layout = layout_of(path, image, dtype, channels=channels)
-            temporary = stack.enter_context(replacing(path.absolute()))
+            temporary = stack.enter_context(replacing(path.absolute(), finished))
             with writing(path):
-                return _Target(temporary, layout.axes, ZarrPlanes(temporary, layout).array)
+                return _Target(temporary, layout.axes, ZarrPlanes(temporary, layout, new=not finished).array)
 
         labels, probabilities = target(outputs.labels, label_dtype(adapter.values)), None
         if outputs.probabilities is not None:

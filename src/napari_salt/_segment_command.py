@@ -66,6 +66,28 @@ class Outputs:
             if self.probabilities.absolute() == self.labels.absolute():
                 raise InputError(f"{self.labels}: give --out and --probabilities different names")
 
+    def depend_on(self, image: Stack, adapter: Adapter, config: SegmentConfig) -> dict[str, Any]:
+        """All that decides what a slice's result is, by the name to tell the user if it differs."""
+        from napari_salt.core.checkpoints import weights_digest
+
+        source = image.source
+        files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+        states = [file.stat() for file in files]
+        return {
+            "image": [source.name, sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)],
+            "axes": image.axes,
+            "channel": image.channel,
+            "adapter": [
+                weights_digest(adapter.tensors),
+                asdict(adapter.preprocess),
+                *map(asdict, adapter.classes),
+            ],
+            "base model": adapter.weights_sha256,
+            "probabilities": self.probabilities_dtype if self.probabilities else None,
+            "napari-salt version": __version__,
+            **asdict(config),
+        }
+
     def arrays(self, result: SliceResult) -> dict[str, npt.NDArray[Any]]:
         """What is kept of a slice: ``labels``, and ``0``, ``1``, ... for each class's probability."""
         arrays: dict[str, npt.NDArray[Any]] = {"labels": result.labels}
@@ -99,11 +121,11 @@ def segment(options: argparse.Namespace) -> Result:
         runtime=options.runtime,
     )
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
-    if options.dask:
-        from napari_salt._cluster_command import segment_on_cluster
-
-        return segment_on_cluster(options.dask, image, adapter, config, outputs), False
     try:
+        if options.dask:
+            from napari_salt._cluster_command import segment_on_cluster
+
+            return segment_on_cluster(options.dask, image, adapter, config, outputs), False
         result, interrupted = run_segmentation(image, adapter, config, outputs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; --resume goes on from the slices finished so far") from None
@@ -129,7 +151,7 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
 
     began = time.monotonic()
     outputs.check(image.source)
-    partial = PartialRun(outputs.labels, _what_it_depends_on(image, adapter, config, outputs))
+    partial = PartialRun(outputs.labels, outputs.depend_on(image, adapter, config))
     finished = set(partial.finished() if outputs.resume else ())
     job = _Job(image, adapter, config, outputs, partial, finished)
     interruption = Interruption()
@@ -233,28 +255,3 @@ def _with_neighbours(missing: Sequence[int], wanted: Sequence[int]) -> tuple[int
     """Missing slices, and those beside them: what is averaged along the stack must meet its like."""
     near = {index + step for index in missing for step in (-1, 0, 1)}
     return tuple(index for index in wanted if index in near)
-
-
-def _what_it_depends_on(
-    image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs
-) -> dict[str, Any]:
-    """All that decides what a slice's result is, by the name to tell the user if it differs."""
-    from napari_salt.core.checkpoints import weights_digest
-
-    source = image.source
-    files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
-    states = [file.stat() for file in files]
-    return {
-        "image": [source.name, sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)],
-        "axes": image.axes,
-        "channel": image.channel,
-        "adapter": [
-            weights_digest(adapter.tensors),
-            asdict(adapter.preprocess),
-            *map(asdict, adapter.classes),
-        ],
-        "base model": adapter.weights_sha256,
-        "probabilities": outputs.probabilities_dtype if outputs.probabilities else None,
-        "napari-salt version": __version__,
-        **asdict(config),
-    }

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +27,7 @@ __all__ = [
     "layout_of",
     "on_disk",
     "replacing",
+    "unfinished",
     "write_labels",
 ]
 
@@ -230,23 +231,28 @@ def check_target(path: Path, source: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, finished: Collection[object] = ()) -> Iterator[Path]:
     """Give a name beside `path`; what the body writes there takes the place of `path`, if all goes well.
+
+    What is not complete is removed, unless some of it is `finished` by then: that is there again for a
+    body that begins with as much.
 
     Raises
     ------
     InputError
         If the disk refuses.
     """
-    temporary = _temporary(path)
+    temporary = unfinished(path)
     try:
-        with writing(path):
-            _remove(temporary)
+        if not finished:
+            with writing(path):
+                _remove(temporary)
         yield temporary
         with writing(path):
             _put(temporary, path)
     finally:
-        _remove(temporary)
+        if not finished:
+            _remove(temporary)
 
 
 def on_disk(path: Path) -> None:
@@ -264,7 +270,7 @@ def _format_of(path: Path) -> Callable[[Path, Layout], PlaneFile]:
     raise InputError(f"{path}: the name tells the format: let it end with .tif, .zarr, .nii or .nii.gz")
 
 
-def _temporary(path: Path) -> Path:
+def unfinished(path: Path) -> Path:
     """A name for what is not complete: the same again, if a kill leaves it behind."""
     return path.with_name(f".part.{path.name}")
 

@@ -54,10 +54,17 @@ def open_zarr(path: Path, axes: str | None) -> Opened:
 class ZarrPlanes:
     """An OME-Zarr 0.5 image of one level, written plane by plane; a plane is a chunk.
 
-    `array` is for those who write it in another order; what is not written is 0.
+    `array` is for those who write it in another order; what is not written is 0. An image that is there
+    already, and not `new`, is gone on with.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, *, new: bool = True) -> None:
+        self._places = np.ndindex(layout.shape[:-2])
+        if not new:
+            array = zarr.open_group(path, mode="r+")["0"]
+            assert isinstance(array, zarr.Array)  # noqa: S101 (made below)
+            self.array = array
+            return
         group = zarr.create_group(path, attributes={"ome": _metadata(layout)})
         chunks = (1,) * (len(layout.shape) - 2) + layout.shape[-2:]
         self.array = group.create_array(
@@ -67,7 +74,6 @@ class ZarrPlanes:
             dtype=layout.dtype,
             dimension_names=list(layout.axes.lower()),
         )
-        self._places = np.ndindex(layout.shape[:-2])
 
     def write(self, plane: npt.NDArray[Any]) -> None:
         """Write the next plane as a chunk."""

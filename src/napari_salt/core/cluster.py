@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
@@ -63,7 +63,8 @@ def cluster_results(
     *,
     pixel_size: float | None = None,
     keep: Callable[[SliceResult], T],
-) -> Iterator[T]:
+    finished: Collection[int] = (),
+) -> Generator[T, None, None]:
     """Segment a stack on a cluster, yielding what is kept of each slice in the order of completion.
 
     A task that fails, or whose worker dies, is repeated, up to `RETRIES` times. If workers announce the
@@ -79,6 +80,8 @@ def cluster_results(
         is chosen on each worker.
     keep
         Called on the worker; what it gives is sent back. It may be called twice for a slice.
+    finished
+        Slices that are not given again; the others come out as they do when all are given.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def cluster_results(
     smooth = config.smooth and not adapter.preprocess.independent
     work = (
         (_part_of(stack, needed[0], needed[-1] + 1, client), needed, given)
-        for given, needed in _runs(wanted, RUN if smooth else 1, beside=smooth)
+        for given, needed in _runs(wanted, finished, RUN if smooth else 1, beside=smooth)
     )
     with _one_line_errors(), _installed(model, client):
         options = {"retries": RETRIES, "resources": _resources(client), "pure": False}
@@ -128,6 +131,13 @@ class _Model(WorkerPlugin, Generic[T]):
         """Called by Dask on the worker."""
         self._threads = worker.state.nthreads
         self._one_at_a_time = threading.Lock()
+        self._keeping = threading.Lock()
+        self._ended = False
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (what Dask gives)
+        """Called by Dask on the worker in the end: what a task still finds is not kept any more."""
+        with self._keeping:
+            self._ended = True
 
     def segment(self, part: _Part, needed: tuple[int, ...], given: tuple[int, ...]) -> list[T]:
         """Segment the slices `needed` of a stack, and keep those that are to be `given`.
@@ -145,7 +155,13 @@ class _Model(WorkerPlugin, Generic[T]):
                 window=self._window,
                 job_slices=self._job_slices,
             )
-            return [self._keep(result) for result in events if result.index in given]
+            return [self._kept(result) for result in events if result.index in given]
+
+    def _kept(self, result: SliceResult) -> T:
+        with self._keeping:
+            if self._ended:
+                raise RuntimeError("the job has ended, and nobody waits for this slice")
+            return self._keep(result)
 
 
 @dataclass(frozen=True)
@@ -174,11 +190,12 @@ def _part_of(stack: StackLike, first: int, stop: int, client: Client) -> _Part:
 
 
 def _runs(
-    wanted: Sequence[int], length: int, *, beside: bool
+    wanted: Sequence[int], finished: Collection[int], length: int, *, beside: bool
 ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Slices that a task gives, and those that it needs for that: with `beside`, their neighbours too."""
     there = set(wanted)
-    for _, run in groupby(wanted, lambda index: index // length):
+    missing = [index for index in wanted if index not in finished]
+    for _, run in groupby(missing, lambda index: index // length):
         given = tuple(run)
         near = {index + step for index in given for step in (-1, 0, 1)} if beside else set(given)
         yield given, tuple(sorted(near & there))
