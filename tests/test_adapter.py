@@ -53,15 +53,31 @@ def logits_of_the_base():
     return tiny.segmenter(2)(tiny.images(2))
 
 
-def test_without_adaptation_only_the_tokens_are_taken_over():
+def test_without_adaptation_only_what_belongs_to_classes_is_taken_over():
     adapter = tiny.adapter()
     bare = tiny.segmenter(2, salt=None)
     with torch.no_grad():
         bare.class_tokens.copy_(adapter.tensors["class_tokens"])
         bare.output_tokens.copy_(adapter.tensors["output_tokens"])
+        bare.class_head.copy_(adapter.tensors["class_head"])
         found = adapter.build(adapted=False)(tiny.images(2))
         assert torch.equal(found, bare(tiny.images(2)))
     assert (found - logits_of(adapter)).abs().max() > 0.05
+
+
+@torch.no_grad()
+def test_an_adapter_of_before_class_heads_gives_what_it_gave(saved):
+    """Its file has no such tensor; the model without it is that with one of zeros."""
+    tensors, metadata = parts(saved)
+    del tensors["class_head"]
+    save_file(tensors, saved, metadata)
+    old = Adapter.load(saved)
+    assert not old.tensors["class_head"].any()
+    model = tiny.adapter().build()
+    assert model.class_head.any()
+    model.class_head.zero_()
+    assert torch.equal(logits_of(old), model(tiny.images(2)))
+    assert torch.equal(logits_of(Adapter.load(old.save(saved))), logits_of(old))
 
 
 def test_every_field_comes_back(tmp_path):
@@ -87,7 +103,7 @@ def test_the_metadata_are_complete(saved):
     ]
     assert set(json.loads(metadata["preprocess"])) >= {"channels", "pixel_scale", "pixel_size", "percentiles"}
     assert json.loads(metadata["training"])["steps"] == 7
-    assert set(tensors) >= {"class_tokens", "output_tokens"}
+    assert set(tensors) >= {"class_tokens", "output_tokens", "class_head"}
     assert {name.rsplit(".", 1)[-1] for name in tensors} >= {"scale", "shift", "lora_a", "lora_b", "bias"}
 
 

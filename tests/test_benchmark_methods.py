@@ -31,7 +31,7 @@ METHODS = {
     "ssam": replace(adapters.METHODS["ssam"], salt=replace(adapters.METHODS["ssam"].salt, targets=TARGETS)),
     "decoder": adapters.METHODS["decoder"],
 }
-TOKENS = {"class_tokens", "output_tokens"}
+TOKENS = {"class_tokens", "output_tokens", "class_head"}
 
 
 def adapted(name, n_classes=2):

@@ -35,8 +35,8 @@ def a_batch(size, n_classes, count=2):
 @torch.no_grad()
 def give_classes_their_own_tokens(model):
     generator = torch.Generator().manual_seed(9)
-    for tokens in (model.class_tokens, model.output_tokens):
-        tokens.copy_(torch.randn(tokens.shape, generator=generator))
+    for own in (model.class_tokens, model.output_tokens, model.class_head):
+        own.copy_(torch.randn(own.shape, generator=generator))
 
 
 # Images and classes
@@ -62,6 +62,7 @@ def test_every_image_meets_every_class():
         single = tiny.segmenter(1)
         single.class_tokens.copy_(model.class_tokens[k : k + 1])
         single.output_tokens.copy_(model.output_tokens[k : k + 1])
+        single.class_head.copy_(model.class_head[k : k + 1])
         for b in range(B):
             alone = single(images[b : b + 1])[0, 0]
             torch.testing.assert_close(together[b, k], alone, atol=1e-4, rtol=1e-4)
@@ -83,6 +84,21 @@ def test_one_class_is_sams_own_decoder():
     )
     expected = F.interpolate(low_res_masks, (tiny.SIZE, tiny.SIZE), mode="bilinear", align_corners=False)
     torch.testing.assert_close(model(images), expected, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_class_head_adds_what_the_embedding_says():
+    """A unit weight adds its channel, a bias is added everywhere; other classes stay as they are."""
+    model, images = tiny.segmenter(3), tiny.images(2)
+    before = model(images)
+    model.class_head[1, 5] = 1
+    model.class_head[1, -1] = 0.25
+    added = model(images) - before
+    channel = model.encode(images)[:, 5:6]
+    low_res = F.interpolate(channel, scale_factor=4, mode="bilinear", align_corners=False)
+    expected = F.interpolate(low_res, (tiny.SIZE, tiny.SIZE), mode="bilinear", align_corners=False) + 0.25
+    torch.testing.assert_close(added[:, 1:2], expected, atol=1e-5, rtol=1e-5)
+    assert not added[:, ::2].any()
 
 
 @torch.no_grad()

@@ -131,7 +131,7 @@ def test_the_warm_start_changes_tokens_and_decoder_only():
     losses, changed = warm()
     assert len(losses) == 30
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
-    assert {"class_tokens", "output_tokens"} < changed
+    assert {"class_tokens", "output_tokens", "class_head"} < changed
     assert any(name.startswith("mask_decoder") for name in changed)
     assert not [name for name in changed if name.startswith(("image_encoder", "prompt_encoder"))]
 
@@ -270,6 +270,7 @@ def test_going_on_keeps_rules_and_classes(learnt):
     assert after.values == (1, 9)
     assert (after.preprocess, after.salt, after.base_model) == (before.preprocess, before.salt, "tiny")
     assert after.tensors["class_tokens"].shape == (2, tiny.CHANNELS)
+    assert after.tensors["class_head"].shape == (2, tiny.CHANNELS + 1)
     assert after.classes[0] == before.classes[0]
 
 

@@ -69,7 +69,8 @@ def lora(segmenter: Segmenter, kind: str = "tiny-vit", rank: int = LORA_RANK) ->
     unfold(segmenter)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets), segmenter)
     factors = [p for name, p in segmenter.named_parameters() if ".lora_" in name]
-    for parameter in [*trained, *factors, segmenter.class_tokens, segmenter.output_tokens]:
+    of_classes = (segmenter.class_tokens, segmenter.output_tokens, segmenter.class_head)
+    for parameter in [*trained, *factors, *of_classes]:
         parameter.requires_grad_(True)
     return dict.fromkeys(factors, LOW_RANK_SHARE)
 

@@ -23,7 +23,8 @@ from napari_salt.core.segmenter import Segmenter
 __all__ = ["Adapter", "ClassInfo"]
 
 
-TOKENS = ("class_tokens", "output_tokens")
+OF_CLASSES = ("class_tokens", "output_tokens", "class_head")
+"""Tensors with a row per class; the others are changes of the base."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Adapter(AdapterCard):
         base
             A freshly loaded base to take over instead of loading one.
         adapted
-            Whether the base's weights are adapted; if not, only this adapter's tokens are taken over,
+            Whether the base's weights are adapted; if not, only what belongs to the classes is taken over,
             which shows what the base does without it.
 
         Raises
@@ -75,7 +76,7 @@ class Adapter(AdapterCard):
             base = load_base(self.base_reference(), device)
         self.check_base(base)
         segmenter = Segmenter(base.module, base.spec, len(self.classes), self.salt if adapted else None)
-        tokens = {name: tensor for name, tensor in self.tensors.items() if name in TOKENS}
+        tokens = {name: tensor for name, tensor in self.tensors.items() if name in OF_CLASSES}
         kept = self if adapted else replace(self, tensors=tokens)
         kept.write_to(segmenter)
         return segmenter
@@ -133,10 +134,10 @@ class Adapter(AdapterCard):
     def widened(self, segmenter: Segmenter, values: Sequence[int]) -> Adapter:
         """Extend the adapter to more classes: its own first, as `values` begins with them.
 
-        The tokens of the new classes are those that `segmenter` was made with.
+        What belongs to the new classes is what `segmenter` was made with.
         """
         tensors = dict(self.tensors)
-        for name in TOKENS:
+        for name in OF_CLASSES:
             fresh = segmenter.get_parameter(name).detach().cpu()[len(self.classes) : len(values)]
             tensors[name] = torch.cat([tensors[name], fresh])
         return replace(self, tensors=tensors)
@@ -174,6 +175,7 @@ class Adapter(AdapterCard):
             ) from error
         card = AdapterCard.from_metadata(source, metadata)
         _check_tensors(source, tensors)
+        _add_head(tensors)
         return cls(tensors=tensors, **{f.name: getattr(card, f.name) for f in fields(card)})
 
     @classmethod
@@ -195,6 +197,13 @@ def _check_tensors(source: Path, tensors: Mapping[str, Tensor]) -> None:
             raise AdapterError(f"{source}: tensor {name!r} is {tensor.dtype}, expected torch.float32")
         if not torch.isfinite(tensor).all():
             raise AdapterError(f"{source}: tensor {name!r} holds values that are not finite; retrain")
+
+
+def _add_head(tensors: dict[str, Tensor]) -> None:
+    """Give an adapter of before there were class heads one that says nothing."""
+    if "class_head" not in tensors and "class_tokens" in tensors:
+        count, channels = tensors["class_tokens"].shape
+        tensors["class_head"] = torch.zeros(count, channels + 1)
 
 
 def _check_tensor(name: str, found: Tensor | None, expected: Tensor | None) -> None:

@@ -21,6 +21,12 @@ TOKEN_SIZE = 4.0
 
 On MRI vertebra, four classes, mean Dice 0.56 after two minutes instead of 0.43 with their own size.
 """
+HEAD_SIZE = 16.0
+"""The class head's: it begins at 0, and weighs channels that vary by a twentieth.
+
+With it, mean Dice after two minutes: MRI vertebra 0.74 instead of 0.56, MRI heart 0.72 instead of 0.49. A
+size of 4 is too little (0.49 on vertebra), 64 no better (0.72, 0.69).
+"""
 SMALLEST = 2.0**-5
 WEIGHT_DECAY = 0.01
 
@@ -31,12 +37,14 @@ def relative_adamw(model: Segmenter, given: Mapping[nn.Parameter, float] | None 
     Adam moves every entry by about the learning rate, whatever its size: a batch norm's gain of 0.05
     is ruined by steps that a gain of 1 hardly feels. So each parameter's rate is the schedule's times
     its size at the start, as in Shazeer and Stern, "Adafactor", 2018, section 8 (relative step size).
-    The size of a SALT shift is that of the singular values it is added to; class tokens have `TOKEN_SIZE`.
+    The size of a SALT shift is that of the singular values it is added to; class tokens have `TOKEN_SIZE`,
+    the class head `HEAD_SIZE`.
     Groups hold the share under ``"share"``, rounded to powers of two so that they are few. `given` are
     the sizes of parameters whose start does not tell them, such as factors that begin at 0.
     """
     sizes = {id(parameter): size for parameter, size in (given or {}).items()}
     sizes[id(model.class_tokens)] = sizes[id(model.output_tokens)] = TOKEN_SIZE
+    sizes[id(model.class_head)] = HEAD_SIZE
     for salt in adapted_layers(model).values():
         if salt.rank:
             sizes[id(salt.shift)] = float(salt.s_top.mean())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +36,13 @@ class Segmenter(nn.Module):
 
     The image encoder runs once per image. Each class has its own sparse prompt (in place of the
     paper's text prompts) and its own pass through SAM's mask decoder; the mask of the first mask
-    token is the class's logit map. Background has the fixed logit 0.
+    token, plus a linear map of the image embedding, is the class's logit map. Background has the fixed
+    logit 0.
+
+    The linear map (K x (C + 1), zero at the start) is there because a decoder made to outline whatever
+    it is pointed at confuses classes that look alike where the embedding tells them apart: a linear
+    probe, as in Alain and Bengio, "Understanding intermediate layers using linear classifier probes",
+    2016.
 
     Parameters
     ----------
@@ -84,6 +90,7 @@ class Segmenter(nn.Module):
             output_token = self.mask_decoder.mask_tokens.weight[:1].float()
         self.class_tokens = nn.Parameter(tokens)
         self.output_tokens = nn.Parameter(output_token.repeat(n_classes, 1))
+        self.class_head = nn.Parameter(torch.zeros(n_classes, point.shape[1] + 1, device=device))
         self.register_buffer("dense_pe", dense_pe, persistent=False)
         for name, values in (("mean", spec.mean), ("std", spec.std)):
             column = torch.tensor(values, device=device).view(1, 3, 1, 1)
@@ -135,10 +142,17 @@ class Segmenter(nn.Module):
         weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
         low_res_masks = torch.einsum("ic,ichw->ihw", weights, upscaled).float()
         low_res_masks = low_res_masks.view(batch, self.n_classes, *low_res_masks.shape[-2:])
+        low_res_masks = low_res_masks + self._evidence(image_embeddings, low_res_masks.shape[-2:])
         if low_res_masks.shape[-1] == self.input_size:
             return low_res_masks
         size = (self.input_size, self.input_size)
         return F.interpolate(low_res_masks, size, mode="bilinear", align_corners=False)
+
+    def _evidence(self, image_embeddings: Tensor, size: Sequence[int]) -> Tensor:
+        """What the embedding alone says for each class, float32 (B, K, *size): a linear probe of it."""
+        weight, bias = self.class_head[:, :-1, None, None], self.class_head[:, -1]
+        evidence = F.conv2d(image_embeddings.float(), weight, bias)
+        return F.interpolate(evidence, tuple(size), mode="bilinear", align_corners=False)
 
     def _upscaled(self, source: Tensor, finer: list[Tensor]) -> Tensor:
         """Decoder's features at four times the size of `source`; SAM 2 adds its finer ones on the way."""
