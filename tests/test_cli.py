@@ -79,6 +79,12 @@ def test_train_writes_an_adapter_and_tells(capsys):
     assert names(Path()) == ["image.tif", "labels.tif", "out.safetensors"]
 
 
+@pytest.mark.parametrize("orientation", ["fixed", "any"])
+def test_train_believes_what_it_is_told_of_orientation(orientation):
+    assert main(training("--orientation", orientation)) == 0
+    assert Adapter.load("out.safetensors").preprocess.turns == (orientation == "any")
+
+
 def test_train_goes_on_from_an_adapter(adapter):
     assert main(training("--init", adapter, "--slices", "1", "--independent")) == 0
     assert Adapter.load("out.safetensors").training["painted_slices"] == [1]

@@ -134,6 +134,7 @@ def test_bad_input_is_refused_before_the_first_event(image, labels, settings, er
         {"seed": -1},
         {"preset": "lazy"},
         {"unpainted": "whatever"},
+        {"orientation": "upright"},
         {"background_label": 1},
         {"background_label": 0, "unpainted": "ignore"},
     ],

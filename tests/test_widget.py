@@ -239,6 +239,17 @@ def test_names_and_colours_are_the_users(painted):
     assert info.color == "#" + "".join(f"{round(255 * c):02x}" for c in color[:3])
 
 
+@pytest.mark.parametrize("orientation", ["fixed", "any"])
+def test_orientation_is_what_the_user_says(painted, orientation):
+    choice = painted.widget.annotate.orientation
+    assert choice.currentText() == "automatic"
+    choice.setCurrentText(orientation)
+    choice.activated.emit(choice.currentIndex())
+    painted.train(3)
+    assert painted.session.adapter.card.preprocess.turns == (orientation == "any")
+    assert f"orientation {orientation}" in painted.widget.model.card.toolTip()
+
+
 def test_keys_collide_with_none_of_naparis():
     from app_model.types import KeyBinding
     from napari.utils.shortcuts import default_shortcuts

@@ -46,6 +46,7 @@ def train(options: argparse.Namespace) -> Result:
         class_names=options.class_names,
         independent=options.independent,
         pixel_scale=options.pixel_scale,
+        orientation=options.orientation,
         seed=options.seed,
         device=options.device,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from napari_salt.core.config import Rank, SaltConfig, SegmentConfig, TrainConfig, Unpainted
+from napari_salt.core.config import Orientation, Rank, SaltConfig, SegmentConfig, TrainConfig, Unpainted
 
 __all__ = ["Options"]
 
@@ -43,6 +43,7 @@ class Options:
     background_label: int = 1
     independent: bool = False
     pixel_scale: float | None = None
+    orientation: Orientation = "auto"
     range_text: str = ""
     views: int | None = None
     min_size: int = 0
@@ -68,6 +69,7 @@ class Options:
             class_colors=colors,
             independent=self.independent,
             pixel_scale=self.pixel_scale,
+            orientation=self.orientation,
             seed=self.seed,
             device=self.device,
             salt=SaltConfig(rank=self.rank, lora_rank=self.lora_rank, targets=self.targets),

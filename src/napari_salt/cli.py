@@ -148,6 +148,13 @@ def _add_train(verbs: Any) -> None:
     train.add_argument("--minutes", type=_number, help="training time, overrides --preset")
     train.add_argument("--steps", type=int, help="number of steps, overrides --preset")
     train.add_argument("--pixel-scale", type=_scale, metavar="S|auto")
+    train.add_argument(
+        "--orientation",
+        default="auto",
+        choices=("auto", "fixed", "any"),
+        help="fixed: up is up on every slice (anatomy); any: a turned slice is as good (cells); by default "
+        "fixed where classes keep their place from slice to slice",
+    )
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
 

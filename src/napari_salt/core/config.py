@@ -10,6 +10,7 @@ from napari_salt.core.errors import InputError
 
 __all__ = [
     "PRESET_MINUTES",
+    "Orientation",
     "Preprocess",
     "Rank",
     "Runtime",
@@ -27,6 +28,9 @@ Runtime = Literal["auto", "torch", "openvino"]
 
 Unpainted = Literal["background", "ignore"]
 """What a pixel without paint means on a painted slice."""
+
+Orientation = Literal["auto", "fixed", "any"]
+"""Whether up is up on every slice."""
 
 MAX_VIEWS = 4
 MAX_SIZE_RATIO = 16
@@ -142,6 +146,9 @@ class TrainConfig:
         Whether slices are unrelated images.
     pixel_scale
         Pixels that the model sees per image pixel; None chooses it from what is painted.
+    orientation
+        ``"fixed"`` where up is up on every slice (anatomy), ``"any"`` where a turned or mirrored slice
+        is as good (cells); ``"auto"`` takes it for fixed where classes keep their place from slice to slice.
     seed
         Seed of initialisation, crops and augmentation.
     device
@@ -165,6 +172,7 @@ class TrainConfig:
     class_colors: Mapping[int, str] = field(default_factory=dict)
     independent: bool = False
     pixel_scale: float | None = None
+    orientation: Orientation = "auto"
     seed: int = 0
     device: str = "auto"
     salt: SaltConfig = SaltConfig()
@@ -176,6 +184,8 @@ class TrainConfig:
             raise InputError(f"unknown preset {self.preset!r}; use {', '.join(PRESET_MINUTES)}")
         if self.unpainted not in ("background", "ignore"):
             raise InputError(f"unpainted is {self.unpainted!r}; use 'background' or 'ignore'")
+        if self.orientation not in get_args(Orientation):
+            raise InputError(f"orientation is {self.orientation!r}; use {', '.join(get_args(Orientation))}")
         for name in ("minutes", "steps", "pixel_scale", "learning_rate", "batch_size"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):

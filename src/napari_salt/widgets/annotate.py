@@ -38,6 +38,7 @@ PROMPT = (
     "mask as the selected label, Clear forgets it. Undo with Ctrl-Z."
 )
 UNPAINTED = (("background", "background"), ("unknown", "ignore"))
+ORIENTATIONS = (("automatic", "auto"), ("fixed", "fixed"), ("any", "any"))
 ROW_HEIGHT = 22
 TABLE_HEIGHT, LIST_HEIGHT = 96, 60
 
@@ -129,10 +130,21 @@ class AnnotatePanel(Panel):
             "size of what is painted."
         )
         self.scale.valueChanged.connect(lambda v: setattr(options, "pixel_scale", v or None))
+        self.orientation = QComboBox()
+        self.orientation.setToolTip(
+            "Fixed: up is up on every slice (anatomy). Any: a turned or mirrored slice is as good (cells). "
+            "Automatic takes it for fixed where classes keep their place from slice to slice."
+        )
+        for text, value in ORIENTATIONS:
+            self.orientation.addItem(text, value)
+        self.orientation.activated.connect(
+            lambda position: setattr(options, "orientation", self.orientation.itemData(position))
+        )
         self.form.addRow("unpainted", self.unpainted)
         self.background_label = QLabel("")
         self.form.addRow(self.background_label, self.background)
         self.form.addRow("pixel scale", self.scale)
+        self.form.addRow("orientation", self.orientation)
 
     def _make_prompts(self) -> None:
         prompting = self.session.prompting

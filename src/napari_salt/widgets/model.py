@@ -166,5 +166,6 @@ def _details(adapter: LoadedAdapter) -> str:
         f"trained {training.get('date', '')}: {training.get('steps', '?')} steps",
         f"held out: {training.get('held_out', '')}",
         f"pixel scale {card.preprocess.pixel_scale:.3g}",
+        f"orientation {'any' if card.preprocess.turns else 'fixed'}",
     ]
     return "\n".join(line for line in lines if line)
