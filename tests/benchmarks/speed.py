@@ -126,7 +126,7 @@ def plain_loop(
     predictor = SlicePredictor(segmenter, overlap)
     predictor.forward = segmenter
     for index in SCORED:
-        yield index, (predictor.logits(reader.read(index)) > 0)[0].numpy()
+        yield index, predictor.probabilities(reader.read(index), reader.stack.shape[1:3]).argmax(0) > 0
 
 
 def merging() -> dict[str, Any]:
