@@ -15,7 +15,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_salt._image import one_line, writing
-from napari_salt._partial import PartialRun
+from napari_salt._partial import PartialRun, telling_of
 from napari_salt._terminal import begun, progress_bar
 from napari_salt._writing import layout_of, on_disk, replacing, unfinished
 from napari_salt._zarr import ZarrPlanes, is_zarr
@@ -60,12 +60,10 @@ def segment_on_cluster(
         if not finished:
             partial.begin()
         try:
-            with _outputs(image, adapter, config, outputs, finished) as chunks:
+            with telling_of(finished), _outputs(image, adapter, config, outputs, finished) as chunks:
                 written = _compute(client, image, adapter, config, chunks, partial, finished)
-        except BaseException as error:
-            if finished:
-                error.add_note(f"the {len(finished)} finished slices are kept, and --resume goes on")
-            else:
+        except BaseException:
+            if not finished:
                 partial.discard()
             raise
         partial.discard()

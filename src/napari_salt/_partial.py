@@ -5,7 +5,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from napari_salt._image import writing
 from napari_salt.core.errors import InputError
 
-__all__ = ["PartialRun"]
+__all__ = ["PartialRun", "telling_of"]
 
 _RUN = "run.json"
 
@@ -93,6 +93,17 @@ class PartialRun:
 
     def _file(self, index: int) -> Path:
         return self.folder / f"{index:07d}.npz"
+
+
+@contextmanager
+def telling_of(finished: Collection[int]) -> Iterator[None]:
+    """Let a failure of the body say how many slices are `finished` by then, and how to go on."""
+    try:
+        yield
+    except Exception as error:
+        if finished:
+            error.add_note(f"the {len(finished)} finished slices are kept, and --resume goes on")
+        raise
 
 
 @contextmanager

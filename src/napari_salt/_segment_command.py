@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from napari_salt import __version__
 from napari_salt._commands import prepare_base
-from napari_salt._partial import PartialRun
+from napari_salt._partial import PartialRun, telling_of
 from napari_salt._terminal import Interruption, begun, progress_bar
 from napari_salt._writing import check_target, image_writer, layout_of
 from napari_salt.core.config import SegmentConfig
@@ -156,12 +156,8 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
     job = _Job(image, adapter, config, outputs, partial, finished)
     interruption = Interruption()
     with interruption.watched():
-        try:
+        with telling_of(finished):
             tiles = job.compute(interruption)
-        except Exception as error:
-            if finished:
-                error.add_note(f"the {len(finished)} finished slices are kept, and --resume goes on")
-            raise
         job.write()
         if not job.missing:
             partial.discard()

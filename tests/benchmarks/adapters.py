@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from napari_salt.core.adapter import Adapter
+from napari_salt.core.adapter import OF_CLASSES, Adapter
 from napari_salt.core.bases import BaseModel
 from napari_salt.core.compute import precision
 from napari_salt.core.config import SaltConfig
@@ -69,7 +69,7 @@ def lora(segmenter: Segmenter, kind: str = "tiny-vit", rank: int = LORA_RANK) ->
     unfold(segmenter)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets), segmenter)
     factors = [p for name, p in segmenter.named_parameters() if ".lora_" in name]
-    of_classes = (segmenter.class_tokens, segmenter.output_tokens, segmenter.class_head)
+    of_classes = map(segmenter.get_parameter, OF_CLASSES)
     for parameter in [*trained, *factors, *of_classes]:
         parameter.requires_grad_(True)
     return dict.fromkeys(factors, LOW_RANK_SHARE)

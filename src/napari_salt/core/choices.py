@@ -34,9 +34,9 @@ def choose_preprocess(
 ) -> Preprocess:
     """How the slices of `image` become inputs of `input_size` pixels, where `config` does not say it."""
     height, width = image.shape[1:3]
-    oriented = {"fixed": True, "any": False}.get(config.orientation)
-    if oriented is None:
-        oriented = orientation_matters(annotations.slices)
+    oriented = config.orientation == "fixed" or (
+        config.orientation == "auto" and orientation_matters(annotations.slices)
+    )
     scale = config.pixel_scale or choose_pixel_scale(
         annotations.slices, (height, width), input_size, oriented=oriented
     )

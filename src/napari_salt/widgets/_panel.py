@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -103,6 +104,16 @@ def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
     made.setToolTip(tooltip)
     made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     made.clicked.connect(lambda _checked=False: clicked())
+    return made
+
+
+def choice(tooltip: str, entries: Iterable[tuple[str, Any]], chosen: Callable[[Any], Any]) -> QComboBox:
+    """A combo box of (text, value) that tells the value that the user chooses."""
+    made = QComboBox()
+    made.setToolTip(tooltip)
+    for text, value in entries:
+        made.addItem(text, value)
+    made.activated.connect(lambda position: chosen(made.itemData(position)))
     return made
 
 

@@ -24,10 +24,11 @@ from qtpy.QtWidgets import (
 from napari_salt._layers import made_by_us
 from napari_salt._slice_ranges import parse_slices
 from napari_salt.core.errors import SaltError
-from napari_salt.widgets._panel import Panel, button, explain, row, words
+from napari_salt.widgets._panel import Panel, button, choice, explain, row, words
 
 if TYPE_CHECKING:
     from napari_salt._session import Session
+    from napari_salt.core.config import Unpainted
 
 __all__ = ["AnnotatePanel"]
 
@@ -106,14 +107,12 @@ class AnnotatePanel(Panel):
 
     def _make_settings(self) -> None:
         options = self.session.options
-        self.unpainted = QComboBox()
-        self.unpainted.setToolTip(
+        self.unpainted = choice(
             "What unpainted pixels of a painted slice mean. Background: paint slices completely. Unknown: "
-            "strokes are enough, but paint background with a label of its own."
+            "strokes are enough, but paint background with a label of its own.",
+            UNPAINTED,
+            self._set_unpainted,
         )
-        for text, value in UNPAINTED:
-            self.unpainted.addItem(text, value)
-        self.unpainted.activated.connect(self._set_unpainted)
         self.background = QSpinBox()
         self.background.setRange(1, 65535)
         self.background.setValue(options.background_label)
@@ -130,15 +129,11 @@ class AnnotatePanel(Panel):
             "size of what is painted."
         )
         self.scale.valueChanged.connect(lambda v: setattr(options, "pixel_scale", v or None))
-        self.orientation = QComboBox()
-        self.orientation.setToolTip(
+        self.orientation = choice(
             "Fixed: up is up on every slice (anatomy). Any: a turned or mirrored slice is as good (cells). "
-            "Automatic takes it for fixed where classes keep their place from slice to slice."
-        )
-        for text, value in ORIENTATIONS:
-            self.orientation.addItem(text, value)
-        self.orientation.activated.connect(
-            lambda position: setattr(options, "orientation", self.orientation.itemData(position))
+            "Automatic takes it for fixed where classes keep their place from slice to slice.",
+            ORIENTATIONS,
+            lambda value: setattr(options, "orientation", value),
         )
         self.form.addRow("unpainted", self.unpainted)
         self.background_label = QLabel("")
@@ -301,8 +296,8 @@ class AnnotatePanel(Panel):
         if self.session.labels is not None and item is not None:
             self.session.labels.selected_label = item.data(VALUE_ROLE)
 
-    def _set_unpainted(self, position: int) -> None:
-        self.session.options.unpainted = self.unpainted.itemData(position)
+    def _set_unpainted(self, value: Unpainted) -> None:
+        self.session.options.unpainted = value
         self.session.changed.emit("paint")
 
     def _set_background(self, value: int) -> None:

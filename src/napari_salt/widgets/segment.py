@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QFileDialog, QLineEdit, QProgressBar, QSpinBox
+from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLineEdit, QProgressBar, QSpinBox
 
-from napari_salt.widgets._panel import Fold, Panel, button, checkbox, explain, row, words
+from napari_salt.widgets._panel import Fold, Panel, button, checkbox, choice, explain, row, words
 
 if TYPE_CHECKING:
     from napari_salt._session import Session
@@ -52,11 +52,11 @@ class SegmentPanel(Panel):
         options = self.session.options
         self.more = Fold("options")
         form = Panel.form_of(self.more)
-        self.views = QComboBox()
-        for text, value in VIEWS:
-            self.views.addItem(text, value)
-        self.views.setToolTip("Turned and mirrored views that are averaged: better and slower.")
-        self.views.activated.connect(lambda i: setattr(options, "views", self.views.itemData(i)))
+        self.views = choice(
+            "Turned and mirrored views that are averaged: better and slower.",
+            VIEWS,
+            lambda value: setattr(options, "views", value),
+        )
         self.min_size = QSpinBox()
         self.min_size.setRange(0, 1_000_000)
         self.min_size.setSuffix(" pixels")
