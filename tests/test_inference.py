@@ -373,5 +373,6 @@ def test_missing_values_and_what_lies_below_the_window_are_padding(missing):
     stack, (model, seen) = padded().astype(np.float32), counting()
     stack[:, 50:] = stack[:, :, 50:] = missing
     with np.errstate(invalid="ignore"):
-        list(segmentation_events(stack, an_adapter(), SegmentConfig(overlap=0), segmenter=model))
+        config = SegmentConfig(overlap=0, runtime="torch")
+        list(segmentation_events(stack, an_adapter(), config, segmenter=model))
     assert len(seen) == 3 + 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +23,7 @@ from napari_salt.core.events import SliceResult
 from napari_salt.core.memory import BatchSize, check_memory
 from napari_salt.core.overlap import ahead
 from napari_salt.core.preprocess import SliceReader, Window, resize
-from napari_salt.core.runtime import forward_by
+from napari_salt.core.runtime import Forward, forward_by
 from napari_salt.core.segmenter import Segmenter, class_probabilities
 from napari_salt.core.stack import StackLike
 
@@ -60,6 +62,11 @@ class View:
     def of(self, image: Tensor) -> Tensor:
         """Look at `image` (C, H, W) this way."""
         return torch.rot90(image.flip(self.mirrored), self.quarter_turns, (1, 2))
+
+    def size_of(self, size: Sequence[int]) -> tuple[int, int]:
+        """What becomes of a (height, width)."""
+        height, width = size
+        return (width, height) if self.quarter_turns % 2 else (height, width)
 
     def back(self, image: Tensor) -> Tensor:
         """Undo `of`."""
@@ -155,9 +162,10 @@ def segmentation_events(
     with fast_cpu(), closing(ahead(reader.read, slices)) as images:
         segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
         check_memory(segmenter)
-        predictor = SlicePredictor(segmenter, config.overlap, config.batch_size, between)
-        tiles = len(views) * len(predictor.tiles(reader.size))
-        predictor.forward = forward_by(config.runtime, segmenter, tiles * (job_slices or len(slices)))
+        overlap = possible_overlap(config.overlap, segmenter.input_size)
+        tiles = len(views) * len(tiles_of(reader.size, segmenter.input_size, overlap))
+        forward = forward_by(config.runtime, segmenter, job_slices or len(slices), tiles)
+        predictor = SlicePredictor(segmenter, overlap, config.batch_size, between, forward)
         predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
             (index, predictor.probabilities(image, reader.stack.shape[1:3], views)) for index, image in images
         )
@@ -205,11 +213,8 @@ class SlicePredictor:
         See `SegmentConfig`.
     between
         Called before each batch of tiles.
-
-    Attributes
-    ----------
     forward
-        What computes the segmenter; torch, if nothing else is put there.
+        What computes the segmenter; torch, if nothing else is given.
     """
 
     def __init__(
@@ -218,15 +223,16 @@ class SlicePredictor:
         overlap: int,
         batch_size: int | None = None,
         between: Callable[[], None] | None = None,
+        forward: Forward | None = None,
     ) -> None:
         self._segmenter = segmenter
         self._device = segmenter.device
         self._overlap = possible_overlap(overlap, segmenter.input_size)
         self._taper = _taper(segmenter.input_size, self._overlap)
-        self._batch = BatchSize(batch_size, self._device)
+        self._forward = forward or forward_by("torch", segmenter)
+        self._batch = BatchSize(batch_size or self._forward.at_once, self._device)
         self._between = between
         self._colours: dict[tuple[float, ...], Tensor] = {}
-        self.forward = forward_by("torch", segmenter)
 
     def tiles(self, size: Sequence[int]) -> list[Tile]:
         """Tiles that a slice of (height, width) takes."""
@@ -245,10 +251,14 @@ class SlicePredictor:
 
     def mean_logits(self, image: Tensor, views: Sequence[View]) -> Tensor:
         """Mean of `logits` over several views of the slice."""
-        total = sum(view.back(self.logits(view.of(image))) for view in views)
+        looks = (view.of(image) for view in views)
+        logits = self._logits_of(self._cut(look, t) for look in looks for t in self.tiles(look.shape[1:]))
+        total: Tensor | int = 0
+        for view in views:
+            size = view.size_of(image.shape[1:])
+            total = total + view.back(self._blended(size, self.tiles(size), logits))
         return torch.as_tensor(total) / len(views)
 
-    @torch.no_grad()
     def logits(self, image: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Blended logits of one slice.
 
@@ -269,9 +279,15 @@ class SlicePredictor:
         tiles = self.tiles((height, width))
         if wanted is not None:
             tiles = [t for t in tiles if wanted[t.top : t.top + side, t.left : t.left + side].any()]
+        return self._blended((height, width), tiles, self._logits_of(self._cut(image, t) for t in tiles))
+
+    def _blended(self, size: Sequence[int], tiles: Sequence[Tile], found: Iterator[Tensor]) -> Tensor:
+        """Mean of the logits that `found` gives for `tiles` of a (height, width), each by its weight."""
+        side = self._segmenter.input_size
+        height, width = size
         total = torch.zeros(self._segmenter.n_classes, height, width)
         weight = torch.zeros(height, width)
-        for tile, logits in zip(tiles, self._logits_of(image, tiles), strict=True):
+        for tile, logits in zip(tiles, found, strict=False):
             rows = slice(tile.top, min(tile.top + side, height))
             columns = slice(tile.left, min(tile.left + side, width))
             part = (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start))
@@ -279,13 +295,22 @@ class SlicePredictor:
             weight[rows, columns] += self._taper[part]
         return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
 
-    def _logits_of(self, image: Tensor, tiles: Sequence[Tile]) -> Iterator[Tensor]:
-        """float32 CPU logits (K, S, S) of each tile."""
-        cuts = [self._cut(image, tile) for tile in tiles]
-        known = [self._of_one_colour(cut) for cut in cuts]
-        computed = self._computed([cut for cut, logits in zip(cuts, known, strict=True) if logits is None])
-        for logits in known:
-            yield next(computed) if logits is None else logits
+    def _logits_of(self, cuts: Iterable[Tensor]) -> Iterator[Tensor]:
+        """float32 CPU logits (K, S, S) of each square cut; cuts are taken as they are needed."""
+        known: deque[Tensor | None] = deque()
+
+        def unknown() -> Iterator[Tensor]:
+            for cut in cuts:
+                known.append(self._of_one_colour(cut))
+                if known[-1] is None:
+                    yield cut
+
+        for logits in self._computed(unknown()):
+            while (before := known.popleft()) is not None:
+                yield before
+            yield logits
+        for after in known:
+            yield torch.as_tensor(after)
 
     def _of_one_colour(self, cut: Tensor) -> Tensor | None:
         """Logits of a tile without content, such as padding, computed when it is first met; else None.
@@ -299,24 +324,28 @@ class SlicePredictor:
         if key not in self._colours:
             if len(self._colours) == KEPT_COLOURS:
                 return None
-            (self._colours[key],) = self._computed([cut])
+            (self._colours[key],) = self._computed(iter([cut]))
         return self._colours[key]
 
-    def _computed(self, cuts: Sequence[Tensor]) -> Iterator[Tensor]:
+    @torch.no_grad()
+    def _computed(self, cuts: Iterator[Tensor]) -> Iterator[Tensor]:
         """float32 CPU logits (K, S, S) of square cuts; a GPU computes the next batch meanwhile."""
         under_way: Callable[[], Iterable[Tensor]] = tuple
-        start = 0
-        while start < len(cuts):
+        waiting: list[Tensor] = []
+        while True:
+            waiting += islice(cuts, max(0, self._batch.count - len(waiting)))
+            batch = waiting[: self._batch.count]
+            if not batch:
+                break
             if self._between is not None:
                 self._between()
-            batch = list(cuts[start : start + self._batch.count])
             try:
                 with self._batch.measured():
-                    logits = to_host(self.forward(to_device(torch.stack(batch), self._device)))
+                    logits = to_host(self._forward(to_device(torch.stack(batch), self._device)))
             except (RuntimeError, MemoryError) as error:
                 self._batch.halve(error)
                 continue
-            start += len(batch)
+            del waiting[: len(batch)]
             yield from under_way()
             under_way = logits
         yield from under_way()

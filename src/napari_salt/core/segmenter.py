@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,9 @@ from torch.nn import functional as F
 from napari_salt.core.bases import BaseSpec
 from napari_salt.core.config import SaltConfig
 from napari_salt.core.salt import attach, merge
+
+if TYPE_CHECKING:
+    from napari_salt.core.runtime import Forward
 
 __all__ = ["Segmenter", "class_probabilities"]
 
@@ -74,7 +77,7 @@ class Segmenter(nn.Module):
         super().__init__()
         self.input_size = spec.input_size
         self.n_classes = n_classes
-        self.compiled: Callable[[Tensor], Tensor] | None = None
+        self.compiled: Forward | None = None
         self.image_encoder = module.image_encoder
         self.prompt_encoder = module.prompt_encoder
         self.mask_decoder = module.mask_decoder

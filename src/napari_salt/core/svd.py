@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 COINCIDENT = 1e-10
 """Singular values closer than this share of the largest have no singular vectors of their own."""
 
-WORTH_KEEPING = 2e8
-"""Entries times the shorter side from which an SVD is kept on disk; below, it takes under 0.1 s."""
+WORTH_KEEPING = 5e7
+"""Entries times the shorter side from which an SVD is kept on disk; below, it takes some 0.01 s."""
 
 KEPT_BYTES = 4e9
 """Size of the SVDs on disk beyond which those that were not used for longest go; SAM ViT-H takes 3.4e9."""

@@ -106,7 +106,8 @@ class ConvNorm(nn.Module):
             gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
             bias = norm.bias - norm.running_mean * gain
             weight = conv.weight * gain.view(-1, 1, 1, 1)
-        if conv.kernel_size == (1, 1) and conv.stride == (1, 1):
+        pointwise = conv.kernel_size == (1, 1) and conv.stride == (1, 1)
+        if pointwise and not _is_traced():
             pixels = x.permute(0, 2, 3, 1)
             return F.linear(pixels, weight.flatten(1), bias).permute(0, 3, 1, 2)
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
@@ -166,15 +167,23 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Windows (W, N, C) to (W, N, C)."""
         windows, patches, channels = x.shape
-        qkv = self.qkv(self.norm(x))
+        # The package has a head's query, key and value side by side; all queries first need no copies.
+        weight = self.qkv.weight.view(self.heads, 3, -1, channels).transpose(0, 1).flatten(0, 2)
+        bias = self.qkv.bias.view(self.heads, 3, -1).transpose(0, 1).flatten()
+        qkv = F.linear(self.norm(x), weight, bias)
         with torch.autocast(x.device.type, enabled=False):
-            heads = qkv.view(windows, patches, self.heads, -1).transpose(1, 2).flatten(0, 1)
-            query, key, value = heads.chunk(3, dim=-1)
-            bias = self.bias.to(qkv.dtype).expand(windows, -1, -1, -1).flatten(0, 1)
-            weight = torch.baddbmm(bias, query, key.transpose(1, 2), alpha=self.scale).softmax(-1)
-            mixed = torch.bmm(weight, value).view(windows, self.heads, patches, -1).transpose(1, 2)
+            parts = qkv.view(windows, patches, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            query, key, value = parts.unbind(0)
+            affinity = (query * self.scale) @ key.transpose(2, 3)
+            attention = affinity.add_(self.bias.to(qkv.dtype)).softmax(-1)
+            mixed = (attention @ value).transpose(1, 2)
         projected: Tensor = self.proj(mixed.reshape(windows, patches, channels))
         return projected
+
+
+def _is_traced() -> bool:
+    """Whether a model is converted for OpenVINO, which has pointwise convolutions faster than products."""
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
 def accelerate(encoder: nn.Module) -> None:
