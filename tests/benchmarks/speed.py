@@ -2,7 +2,8 @@
 
     python tests/benchmarks/speed.py [PART ...] [--redo] [--before SRC]
 
-Parts: machine, segmenting, merging, training, learning. What is in ``results/speed.json`` already is not
+Parts: machine, segmenting, merging, training, learning, and float32: the whole stack as on a CPU
+without bfloat16, as a matrix unit (AMX) leaves all else far behind. What is in ``results/speed.json`` is not
 run again. ``learning`` trains the bundled base on `vnc_sstem_half` (in ``../shared/data`` beside the
 project) with growing budgets until Dice reaches 0.90; ``--before`` does the same with another version of
 the package. The adapter that it leaves in ``results/speed.salt.safetensors`` serves the other parts.
@@ -10,6 +11,7 @@ the package. The adapter that it leaves in ``results/speed.salt.safetensors`` se
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -18,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -167,6 +170,29 @@ def training() -> dict[str, Any]:
     }
 
 
+def in_float32() -> dict[str, Any]:
+    """The whole stack as on a CPU without bfloat16, against a matrix product of the same precision."""
+    image, truth = stack()
+    adapter = Adapter.load(ADAPTER)
+    pixels = math.prod(SliceReader(image, adapter.preprocess).size)
+    product = machine()["matrix product (GFLOP/s)"]["float32"]
+    result = {}
+    with patch("napari_salt.core.runtime.compute_dtype", lambda *_: torch.float32):
+        for views in (1, 4):
+            began = time.perf_counter()
+            events = segmentation_events(image, adapter, SegmentConfig(views=views))
+            found = {event.index: event.labels > 0 for event in events}
+            each = (time.perf_counter() - began) / len(found)
+            useful = FLOP_PER_PIXEL * pixels * views / each / 1e9
+            result["one view" if views == 1 else "four views"] = {
+                "seconds per slice": round(each, 2),
+                "Dice": round(scored(found, truth), 4),
+                "useful GFLOP/s": round(useful),
+                "useful over matrix product": round(useful / product, 3),
+            }
+    return result
+
+
 def learning(source: str = "", budgets: Sequence[float] = BUDGETS) -> dict[str, Any]:
     """Budgets in growing order, each in a process of its own, until Dice reaches the goal."""
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH", "")]))
@@ -193,22 +219,25 @@ def main() -> None:
         "segmenting": segmenting,
         "merging": merging,
         "training": training,
+        "float32": in_float32,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--redo", action="store_true", help="measure again what has a result")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where results are and go")
     parser.add_argument("--before", metavar="SRC", help="source tree of an earlier version, to learn with")
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, help="minutes to try with it")
     options = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    path = options.results
+    results = json.loads(path.read_text()) if path.exists() else {}
     if options.before:
         results["learning before"] = learning(options.before, options.budgets)
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        path.write_text(json.dumps(results, indent=1) + "\n")
         return
     for name in options.parts:
         if name not in results or options.redo:
             results[name] = parts[name]()
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+            path.write_text(json.dumps(results, indent=1) + "\n")
     sys.stdout.write(json.dumps(results, indent=1) + "\n")
 
 
