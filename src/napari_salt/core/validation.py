@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.utils import parametrize
 
 from napari_salt.core.annotations import IGNORE, PaintedSlice
@@ -32,7 +33,9 @@ def held_out_dice(
     total = np.zeros(segmenter.n_classes)
     with parametrize.cached():  # all tiles meet the same weights
         for painted in (slices[int(i)] for i in picks):
-            found = _predict(predictor, reader, painted)
+            if (painted.target == IGNORE).all():
+                continue  # a slice of a few strokes may have none in its block
+            found = _predict(predictor, segmenter.input_size, reader, painted)
             for position in range(segmenter.n_classes):
                 truth = painted.target == position + 1
                 guess = (found == position + 1) & (painted.target != IGNORE)
@@ -41,10 +44,33 @@ def held_out_dice(
     return tuple(float(2 * o / t) if t else 1.0 for o, t in zip(overlap, total, strict=True))
 
 
-def _predict(predictor: SlicePredictor, reader: SliceReader, painted: PaintedSlice) -> NDArray[np.int64]:
+def _predict(
+    predictor: SlicePredictor, side: int, reader: SliceReader, painted: PaintedSlice
+) -> NDArray[np.int64]:
     known = torch.from_numpy(painted.target != IGNORE)
     wanted = resize(known[None, None].float(), reader.size)[0, 0] > 0
-    logits = predictor.logits(reader.read(painted.index), wanted)
+    around = _around(wanted, side)
+    image = reader.read(painted.index)
+    seen = predictor.logits(image[:, *around], wanted[around])
+    logits = torch.zeros(len(seen), *wanted.shape)
+    logits[:, *around] = seen
     native = resize(logits[None], painted.target.shape)
     found: NDArray[np.int64] = with_background(native).argmax(1)[0].numpy()
     return found
+
+
+def _around(wanted: Tensor, side: int) -> tuple[slice, slice]:
+    """Rows and columns of the smallest part of `wanted` (H, W) that holds all of it and a tile of `side`.
+
+    What is wanted lies in the middle: a block on a border of the grid of tiles would take all four.
+    """
+    spans = []
+    for axis in (0, 1):
+        size = wanted.shape[axis]
+        hits = wanted.any(1 - axis).nonzero()
+        first, end = int(hits.min()), int(hits.max()) + 1
+        length = max(end - first, min(side, size))
+        start = min(max(0, (first + end - length) // 2), size - length)
+        spans.append(slice(start, start + length))
+    rows, columns = spans
+    return rows, columns
