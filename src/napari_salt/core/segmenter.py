@@ -88,6 +88,7 @@ class Segmenter(nn.Module):
         device = self.device
         with torch.no_grad():
             dense_pe = self.prompt_encoder.get_dense_pe().float()
+            dense_pe = dense_pe.contiguous(memory_format=torch.channels_last)
             point = self.prompt_encoder.point_embeddings[1].weight
             tokens = point.float() + TOKEN_STD * torch.randn(n_classes, point.shape[1], device=device)
             output_token = self.mask_decoder.mask_tokens.weight[:1].float()
@@ -136,15 +137,16 @@ class Segmenter(nn.Module):
         items = batch * self.n_classes
         decoder = self.mask_decoder
         source = image_embeddings + self.prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
-        source = source.repeat_interleave(self.n_classes, dim=0)
+        source = source.repeat_interleave(self.n_classes, dim=0).contiguous(memory_format=torch.channels_last)
         hidden, source = decoder.transformer(
             source, self.dense_pe.expand(items, -1, -1, -1), self._tokens().repeat(batch, 1, 1)
         )
-        source = source.transpose(1, 2).reshape(items, channels, height, width)
+        source = source.view(items, height, width, channels).permute(0, 3, 1, 2)
         upscaled = self._upscaled(source, [f.repeat_interleave(self.n_classes, dim=0) for f in finer])
         weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
-        low_res_masks = torch.einsum("ic,ichw->ihw", weights, upscaled).float()
-        low_res_masks = low_res_masks.view(batch, self.n_classes, *low_res_masks.shape[-2:])
+        pixels = upscaled.permute(0, 2, 3, 1).flatten(1, 2)  # channels come last, for gradients, too
+        low_res_masks = torch.bmm(pixels, weights[:, :, None]).float()
+        low_res_masks = low_res_masks.view(batch, self.n_classes, *upscaled.shape[-2:])
         low_res_masks = low_res_masks + self._evidence(image_embeddings, low_res_masks.shape[-2:])
         if low_res_masks.shape[-1] == self.input_size:
             return low_res_masks

@@ -81,7 +81,7 @@ class TinyEncoder(nn.Module):
         for layer in self.layers:
             x = layer(x)
         patches = x.transpose(1, 2).reshape(len(x), -1, self.grid, self.grid)
-        embedding: Tensor = self.neck(patches)
+        embedding: Tensor = self.neck(_seen_as_channels_last(patches))
         return embedding
 
 
@@ -110,6 +110,7 @@ class ConvNorm(nn.Module):
         if pointwise and not _is_traced():
             pixels = x.permute(0, 2, 3, 1)
             return F.linear(pixels, weight.flatten(1), bias).permute(0, 3, 1, 2)
+        x = _seen_as_channels_last(x)
         return F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
 
 
@@ -179,6 +180,19 @@ class WindowAttention(nn.Module):
             mixed = (attention @ value).transpose(1, 2)
         projected: Tensor = self.proj(mixed.reshape(windows, patches, channels))
         return projected
+
+
+def _seen_as_channels_last(x: Tensor) -> Tensor:
+    """Images (B, C, H, W), whose stride along a batch of one may be anything, as torch knows channels-last.
+
+    The package's blocks turn patches (B, L, C) into images by a transposed view, whose stride there keeps
+    torch from seeing that channels come last; all that follows would be computed in strides.
+    """
+    if _is_traced():
+        return x
+    batch, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).flatten(0, 1)
+    return rows.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def _is_traced() -> bool:
