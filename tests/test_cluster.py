@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from itertools import chain
@@ -29,6 +31,12 @@ IMAGE, _ = tiny.discs(12)
 LARGE, _ = tiny.discs(8, 160)
 CPU = SegmentConfig(device="cpu", views=1)
 WANTED = (0, 1, 3, 6, 7, 8, 9, 11)
+MAIN_OF_TINY = """
+import sys, pytest, tiny
+from napari_salt.cli import main
+tiny.use(pytest.MonkeyPatch())
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +197,30 @@ def test_a_stopped_run_goes_on_where_it_was(cluster, smooth, capsys):
     assert (summary["slices"], summary["tiles"]) == (24, tiles // 24 * (24 - kept))
     for found, expected in (("there.zarr", "here.zarr"), ("p.zarr", "of_one.zarr")):
         np.testing.assert_array_equal(zarr.open(found)["0"][:], zarr.open(expected)["0"][:])
+    assert not [name for name in names(Path.cwd()) if name.startswith(".")]
+
+
+def test_a_killed_run_goes_on_where_it_was(cluster, capsys):
+    """The process that hands out the work is killed; what the workers were at comes too late, or not."""
+    on_disk(np.concatenate([LARGE] * 3))
+    options = ["--views", "1", "--device", "cpu", "--runtime", "torch", "--json"]
+    command = ["segment", "image.zarr", "--adapter", "a.safetensors", *options]
+    there = [*command, "--out", "there.zarr", "--dask", cluster.scheduler_address]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    done = Path(".there.zarr.partial")
+    with subprocess.Popen([sys.executable, "-c", MAIN_OF_TINY, *there], env=environment) as process:
+        while len(list(done.glob("*.npz"))) < 5:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    kept = len(list(done.glob("*.npz")))
+    assert 5 <= kept < 24
+    assert not Path("there.zarr").exists()
+    assert main([*there, "--resume"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert main([*command, "--out", "here.zarr"]) == 0
+    assert summary["tiles"] == json.loads(capsys.readouterr().out)["tiles"] // 24 * (24 - kept)
+    np.testing.assert_array_equal(zarr.open("there.zarr")["0"][:], zarr.open("here.zarr")["0"][:])
     assert not [name for name in names(Path.cwd()) if name.startswith(".")]
 
 
