@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,7 @@ HERE = Path(__file__).parent
 TIMES = (1, 4, 16)
 SLICES, QUICK_SLICES = 32, 8
 """Of the smallest stack."""
-FORMATS = (("zarr", "zarr"),)
-QUICK_FORMATS = (*FORMATS, ("tif", "tif"), ("tif", "zarr"))
+FORMATS = (("zarr", "zarr"), ("tif", "tif"), ("tif", "zarr"))
 CODE = "import sys; from napari_salt.cli import main; sys.exit(main())"
 
 
@@ -58,15 +56,13 @@ def save(folder: Path, planes: Any, times: int, slices: int) -> None:
             tif.write(plane, contiguous=False, compression="zlib", metadata=None)
 
 
-def measured(
-    folder: Path, base: list[str], formats: Sequence[tuple[str, str]], runtime: str
-) -> dict[str, list[dict[str, float]]]:
+def measured(folder: Path, base: list[str], runtime: str) -> dict[str, list[dict[str, float]]]:
     """Slices, seconds per slice and peak memory by pair of formats."""
     adapter = folder / "a.safetensors"
     image, labels = samples.nuclei3d_image(), samples.nuclei3d_labels()
     command("train", image, labels, "--out", adapter, "--slices", "4,14", "--steps", "2", *base)
     rows: dict[str, list[dict[str, float]]] = {}
-    for source, out in formats:
+    for source, out in FORMATS:
         for times in TIMES:
             files = (folder / f"{times}.{source}", "--adapter", adapter, "--out", folder / f"{times}o.{out}")
             found, peak = command("segment", *files, "--views", "1", "--runtime", runtime, *base)
@@ -92,9 +88,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="with the tests' tiny model")
     options = parser.parse_args()
     planes = tifffile.imread(samples.nuclei3d_image())
-    slices, formats, runtime = (
-        (QUICK_SLICES, QUICK_FORMATS, "torch") if options.quick else (SLICES, FORMATS, "openvino")
-    )
+    slices, runtime = (QUICK_SLICES, "torch") if options.quick else (SLICES, "openvino")
     with tempfile.TemporaryDirectory() as name:
         folder, base = Path(name), []
         if options.quick:
@@ -104,7 +98,7 @@ def main() -> None:
             base = ["--base", str(folder / "tiny.pth")]
         for times in TIMES:
             save(folder, planes, times, slices)
-        rows = measured(folder, base, formats, runtime)
+        rows = measured(folder, base, runtime)
     name = "scale_quick.json" if options.quick else "scale.json"
     (HERE / "results" / name).write_text(json.dumps(rows, indent=1) + "\n")
     sys.stdout.write(table(rows) + "\n")
