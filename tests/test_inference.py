@@ -274,6 +274,12 @@ def test_views_are_averaged_where_they_were_looked_from():
     torch.testing.assert_close(mean, image[:1])
 
 
+def test_views_are_computed_together():
+    model = Constant()
+    SlicePredictor(model, 0, batch_size=3).mean_logits(torch.rand(3, 64, 128), VIEWS)
+    assert model.batches == [3, 3, 2]
+
+
 class TopRow(Constant):
     """A model that sees only the tile's first row."""
 

@@ -8,6 +8,7 @@ import torch
 
 import tiny
 from napari_salt import samples
+from napari_salt.core import runtime
 from napari_salt.core.bases import load_base
 from napari_salt.core.config import SaltConfig, SegmentConfig
 from napari_salt.core.errors import InputError
@@ -46,6 +47,32 @@ def test_it_follows_the_image():
     forward = forward_by("openvino", a_segmenter())
     assert not torch.allclose(forward(tiny.images(seed=0)), forward(tiny.images(seed=1)))
     torch.testing.assert_close(forward(tiny.images(2))[:1], forward(tiny.images(2)[:1]))
+
+
+STREAMS = {(2, 4): 2, (2, 1): 1, (2, 3): 1, (16, 4): 4, (16, 6): 2, (6, 9): 3, (1, 4): 1, (2, 10**4): 2}
+
+
+@pytest.mark.parametrize(("threads", "tiles"), STREAMS)
+def test_tiles_side_by_side_keep_all_threads_at_work(monkeypatch, threads, tiles):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert runtime._streams(a_segmenter(), tiles) == STREAMS[threads, tiles]
+
+
+def test_large_tiles_are_computed_one_by_one(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(runtime, "least_memory", lambda _: 10**12)
+    assert runtime._streams(a_segmenter(), 4) == 1
+
+
+@pytest.mark.parametrize("count", [1, 4, 5])
+def test_tiles_side_by_side_are_those_one_by_one(monkeypatch, exact, count):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    model, images = a_segmenter(), tiny.images(count)
+    forward = forward_by("openvino", model, tiles=4)
+    assert forward.at_once == 2
+    found = forward(images)
+    torch.testing.assert_close(found, forward_by("torch", model)(images), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found, torch.cat([forward(image[None]) for image in images]))
 
 
 def test_on_the_bundled_base_it_rounds_no_worse_than_torch():
@@ -97,9 +124,9 @@ def test_openvino_is_not_for_gpus():
 def test_an_adapter_is_segmented_by_either(exact):
     image, _ = tiny.discs(2)
     found = {}
-    for runtime in ("torch", "openvino"):
-        config = SegmentConfig(runtime=runtime)
+    for name in ("torch", "openvino"):
+        config = SegmentConfig(runtime=name)
         events = segmentation_events(image, tiny.adapter(), config, segmenter=a_segmenter())
-        found[runtime] = np.stack([event.labels for event in events])
+        found[name] = np.stack([event.labels for event in events])
     assert found["torch"].any()
     assert (found["torch"] == found["openvino"]).mean() >= 0.998

@@ -209,7 +209,8 @@ class SegmentConfig:
     overlap
         Pixels that neighbouring tiles share, in the model's input.
     batch_size
-        Tiles computed at once, halved when memory runs out. None: 1, on CUDA as many as fit.
+        Tiles computed at once, halved when memory runs out. None: by torch 1, on CUDA as many as fit; by
+        OpenVINO as many as keep all threads at work.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:N"`` or ``"mps"``.
     views

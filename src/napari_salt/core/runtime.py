@@ -107,7 +107,7 @@ def _streams(segmenter: Segmenter, tiles: int) -> int:
     Two images by a thread each take a tenth less time than one after the other by both threads.
     """
     threads = torch.get_num_threads()
-    fit = psutil.virtual_memory().available // max(1, 2 * least_memory(segmenter))
+    fit = psutil.virtual_memory().total // max(1, 4 * least_memory(segmenter))
     most = min(threads, tiles, fit, MOST_STREAMS)
     return max((n for n in range(1, most + 1) if threads % n == 0 and tiles % n == 0), default=1)
 
