@@ -321,11 +321,12 @@ class SlicePredictor:
         if not torch.equal(cut, colour.expand_as(cut)):
             return None
         key = tuple(colour.flatten().tolist())
-        if key not in self._colours:
-            if len(self._colours) == KEPT_COLOURS:
-                return None
-            (self._colours[key],) = self._computed(iter([cut]))
-        return self._colours[key]
+        if key in self._colours:
+            return self._colours[key]
+        (logits,) = self._computed(iter([cut]))  # alone, whatever was met before: resumed runs agree
+        if len(self._colours) < KEPT_COLOURS:
+            self._colours[key] = logits
+        return logits
 
     @torch.no_grad()
     def _computed(self, cuts: Iterator[Tensor]) -> Iterator[Tensor]:

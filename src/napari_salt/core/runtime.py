@@ -8,6 +8,7 @@ import platform
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import psutil
@@ -102,18 +103,22 @@ def _compiled(segmenter: Segmenter, tiles: int) -> Forward:
 
 
 def _streams(segmenter: Segmenter, tiles: int) -> int:
-    """Images to compute side by side, so that the `tiles` of a slice keep all threads at work.
+    """Images to compute side by side, for slices of `tiles` tiles.
 
     Two images by a thread each take a tenth less time than one after the other by both threads.
     """
     threads = torch.get_num_threads()
     fit = psutil.virtual_memory().total // max(1, 4 * least_memory(segmenter))
     most = min(threads, tiles, fit, MOST_STREAMS)
-    return max((n for n in range(1, most + 1) if threads % n == 0 and tiles % n == 0), default=1)
+    return max((n for n in range(1, most + 1) if threads % n == 0), default=1)
 
 
 def _by_openvino(segmenter: Segmenter, streams: int) -> Forward:
-    """Compile `segmenter` for `streams` images at a time on the CPU, with as many threads as torch has."""
+    """Compile `segmenter` for the CPU, with as many threads as torch has.
+
+    `streams` images are computed side by side; those that are left one after the other, by all threads.
+    Which of them is the case decides how an image is rounded.
+    """
     import openvino
 
     side = segmenter.input_size
@@ -121,23 +126,29 @@ def _by_openvino(segmenter: Segmenter, streams: int) -> Forward:
     options = {
         "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "NUM_STREAMS": streams,
     }
     model = _converted(segmenter, torch.zeros(1, 3, side, side))
-    compiled = openvino.Core().compile_model(model, "CPU", options)
-    requests = [compiled.create_infer_request() for _ in range(streams)]
+    core = openvino.Core()
+
+    @cache
+    def requests(count: int) -> Any:
+        compiled = core.compile_model(model, "CPU", {**options, "NUM_STREAMS": count})
+        return [compiled.create_infer_request() for _ in range(count)]
+
+    def side_by_side(images: Tensor) -> list[Tensor]:
+        busy = requests(len(images))
+        for request, image in zip(busy, images, strict=True):
+            request.start_async({0: image[None].contiguous().numpy()})
+        for request in busy:
+            request.wait()
+        return [torch.from_numpy(request.get_output_tensor(0).data.copy()) for request in busy]
 
     def forward(images: Tensor) -> Tensor:
-        found = []
-        for some in torch.split(images, streams):
-            busy = requests[: len(some)]
-            for request, image in zip(busy, some, strict=True):
-                request.start_async({0: image[None].contiguous().numpy()})
-            for request in busy:
-                request.wait()
-                found.append(torch.from_numpy(request.get_output_tensor(0).data.copy()))
-        return torch.cat(found)
+        even = len(images) - len(images) % streams
+        groups = [*torch.split(images[:even], streams), *torch.split(images[even:], 1)]
+        return torch.cat([logits for group in groups if len(group) for logits in side_by_side(group)])
 
+    requests(streams)  # so that a model that OpenVINO refuses is found out here
     return Forward(forward, streams)
 
 

@@ -141,7 +141,7 @@ class Segmenter(nn.Module):
         hidden, source = decoder.transformer(
             source, self.dense_pe.expand(items, -1, -1, -1), self._tokens().repeat(batch, 1, 1)
         )
-        source = source.view(items, height, width, channels).permute(0, 3, 1, 2)
+        source = source.reshape(items, height, width, channels).permute(0, 3, 1, 2)
         upscaled = self._upscaled(source, [f.repeat_interleave(self.n_classes, dim=0) for f in finer])
         weights = decoder.output_hypernetworks_mlps[0](hidden[:, 1])
         pixels = upscaled.permute(0, 2, 3, 1).flatten(1, 2)  # channels come last, for gradients, too
