@@ -45,6 +45,7 @@ RESULTS = HERE / "results" / "speed.json"
 GOAL, BUDGETS = 0.90, (1, 1.5, 2, 2.5, 3, 4, 5, 6)
 """Dice to reach, and the minutes of training that are tried for it."""
 SEEDS = (0, 1, 2)
+VIEW_COUNTS = {"one view": 1, "four views": 4}
 FLOP_PER_PIXEL = 75e9 / 65_536
 """Of LiteMedSAM's encoder."""
 CPU = torch.device("cpu")
@@ -101,7 +102,7 @@ def segmenting() -> dict[str, Any]:
 
     overlap = SegmentConfig().overlap
     segmenter = adapter.build()  # the plain loop finds its model ready; users have it built
-    for name, views in (("one view", 1), ("four views", 4)):
+    for name, views in VIEW_COUNTS.items():
         run(name, by(SegmentConfig(views=views)))
         run(f"plain loop, {name}", plain_loop(segmenter, reader, overlap, views))
     run("torch", by(SegmentConfig(views=1, runtime="torch")))
@@ -109,9 +110,7 @@ def segmenting() -> dict[str, Any]:
     pixels = reader.size[0] * reader.size[1]
     tiles = len(SlicePredictor(segmenter, overlap).tiles(reader.size))
     products = machine()["matrix product (GFLOP/s)"]
-    useful = {
-        n: FLOP_PER_PIXEL * pixels * v / times[n] / 1e9 for n, v in (("one view", 1), ("four views", 4))
-    }
+    useful = {name: useful_gflops(pixels, views, times[name]) for name, views in VIEW_COUNTS.items()}
     return {
         "seconds per slice": {name: round(each, 2) for name, each in times.items()},
         "Dice": {name: round(scored(planes, truth), 4) for name, planes in found.items()},
@@ -128,6 +127,11 @@ def segmenting() -> dict[str, Any]:
             name: round(times[f"plain loop, {name}"] / times[name], 2) for name in useful
         },
     }
+
+
+def useful_gflops(pixels: int, views: int, seconds_per_slice: float) -> float:
+    """GFLOP/s without what tiles that overlap compute twice."""
+    return FLOP_PER_PIXEL * pixels * views / seconds_per_slice / 1e9
 
 
 def plain_loop(
@@ -180,13 +184,13 @@ def in_float32() -> dict[str, Any]:
     product = machine()["matrix product (GFLOP/s)"]["float32"]
     result = {}
     with patch("napari_salt.core.runtime.compute_dtype", lambda *_: torch.float32):
-        for views in (1, 4):
+        for name, views in VIEW_COUNTS.items():
             began = time.perf_counter()
             events = segmentation_events(image, adapter, SegmentConfig(views=views))
             found = {event.index: event.labels > 0 for event in events}
             each = (time.perf_counter() - began) / len(found)
-            useful = FLOP_PER_PIXEL * pixels * views / each / 1e9
-            result["one view" if views == 1 else "four views"] = {
+            useful = useful_gflops(pixels, views, each)
+            result[name] = {
                 "seconds per slice": round(each, 2),
                 "Dice": round(scored(found, truth), 4),
                 "useful GFLOP/s": round(useful),
@@ -231,20 +235,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=list(parts))
     parser.add_argument("--redo", action="store_true", help="measure again what has a result")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where results are and go")
     parser.add_argument("--before", metavar="SRC", help="source tree of an earlier version, to learn with")
     parser.add_argument("--budgets", nargs="+", type=float, default=BUDGETS, help="minutes to try")
     options = parser.parse_args()
-    path = options.results
-    results = json.loads(path.read_text()) if path.exists() else {}
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if options.before:
         results["learning before"] = learning(options.before, options.budgets)
-        path.write_text(json.dumps(results, indent=1) + "\n")
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
         return
     for name in options.parts:
         if name not in results or options.redo:
             results[name] = parts[name]()
-            path.write_text(json.dumps(results, indent=1) + "\n")
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     sys.stdout.write(json.dumps(results, indent=1) + "\n")
 
 
