@@ -12,6 +12,9 @@ from napari_salt.core.config import PRESET_MINUTES, TrainConfig
 
 __all__ = ["Clock", "Pace"]
 
+MOST_MEASURING = 0.05
+"""Share of the time that measurements take at most."""
+
 
 @dataclass
 class Clock:
@@ -56,7 +59,7 @@ class Pace:
     """How long steps and measurements take, and when the next measurement is due.
 
     Measurements are spread evenly over the budget, but farther apart where they would take more than
-    a tenth of the time. Under a budget of steps alone their places depend on steps alone, so that the
+    a twentieth of the time. Under a budget of steps alone their places depend on steps alone, so that the
     same seed gives the same adapter.
 
     Parameters
@@ -65,17 +68,19 @@ class Pace:
         Share of the budget between measurements.
     timed
         Whether the budget is of time.
+    last
+        Share of the budget gone at the last measurement, or where measuring begins.
     """
 
     interval: float
     timed: bool
+    last: float = 0.0
     step_seconds: float = 0.0
     measurement_seconds: float = 0.0
-    last: float = 0.0
 
     def due(self, fraction: float, clock: Clock) -> bool:
         """Whether to measure now; says yes once per interval."""
-        least = 10 * self.measurement_seconds / clock.seconds if self.timed else 0.0
+        least = self.measurement_seconds / (MOST_MEASURING * clock.seconds) if self.timed else 0.0
         if fraction - self.last < max(self.interval, least):
             return False
         self.last = fraction

@@ -58,4 +58,5 @@ def relative_adamw(model: Segmenter, given: Mapping[nn.Parameter, float] | None 
     return torch.optim.AdamW(
         [{"params": members, "share": share} for share, members in sorted(groups.items())],
         weight_decay=WEIGHT_DECAY,
+        fused=True,
     )

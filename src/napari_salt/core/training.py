@@ -188,7 +188,7 @@ class _Run:
         yield self._event("start", 0.0, math.nan, math.nan, message=self.advice)
         if self.fresh:
             yield from self._warm_start()
-        pace = Pace(MEASURE_EVERY, timed=math.isinf(self.clock.steps))
+        pace = Pace(MEASURE_EVERY, timed=math.isinf(self.clock.steps), last=self.began)
         stale = 0
         while (fraction := self.clock.fraction(self.step, pace.reserve())) < 1 or self.step == 0:
             phase: Phase = "learn" if fraction < FINAL_PHASE else "final"
@@ -265,8 +265,9 @@ class _Run:
         return loss
 
     def _set_rate(self, fraction: float) -> float:
-        """Linear warm-up, then half a cosine over the budget's elapsed share."""
-        shape = min((fraction - self.began + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * fraction)))
+        """Linear warm-up, then half a cosine, over what the warm start has left of the budget."""
+        gone = (fraction - self.began) / (1 - self.began)
+        shape = min((gone + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * gone)))
         rate = self.config.learning_rate * self.damping * max(0.01, shape)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["share"]
