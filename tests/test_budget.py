@@ -43,6 +43,13 @@ def test_nothing_is_measured_right_after_the_warm_start(after_long_warm_start):
     assert measured.fraction - begin > 0.9 * training.MEASURE_EVERY
 
 
+def test_a_step_is_taken_where_the_warm_start_took_all_the_time(tiny_base):
+    image, truth = tiny.discs()
+    config = replace(QUICK, steps=None, minutes=1e-6)
+    *_, last = training_events(image, tiny.painted(truth, 1, 4), config)
+    assert last.adapter.training["warm_steps"] == last.step == 1
+
+
 @pytest.mark.parametrize(
     ("timed", "seconds", "places"),
     [(True, 0.0, [0.1, 0.2, 0.3, 0.4]), (True, 1.0, [0.2, 0.4]), (False, 1.0, [0.1, 0.2, 0.3, 0.4])],

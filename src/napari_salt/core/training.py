@@ -266,7 +266,7 @@ class _Run:
 
     def _set_rate(self, fraction: float) -> float:
         """Linear warm-up, then half a cosine, over what the warm start has left of the budget."""
-        gone = (fraction - self.began) / (1 - self.began)
+        gone = (fraction - self.began) / max(1 - self.began, 1e-6)
         shape = min((gone + 0.005) / WARM_UP, 0.5 * (1 + math.cos(math.pi * gone)))
         rate = self.config.learning_rate * self.damping * max(0.01, shape)
         for group in self.optimizer.param_groups:
