@@ -162,6 +162,15 @@ def test_a_worker_killed_in_the_middle_changes_nothing(cluster, client):
     assert not [name for name in names(Path.cwd()) if name.startswith(".")]
 
 
+@pytest.fixture
+def ctrl_c_works():
+    """Tests that run in the background of a shell are begun with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_works")
 @pytest.mark.parametrize("smooth", [[], ["--smooth"]], ids=["plain", "smooth"])
 def test_a_stopped_run_goes_on_where_it_was(cluster, smooth, capsys):
     """Ctrl-C when some slices are done; chunks of the others may be there, or half."""
