@@ -36,6 +36,23 @@ def test_the_learning_rate_falls_over_what_the_warm_start_left(after_long_warm_s
     assert rates[-1] < 0.1 * QUICK.learning_rate
 
 
+def test_the_learning_rate_is_held_before_it_falls(after_long_warm_start):
+    begin = after_long_warm_start[0].fraction
+    rates = {(event.fraction - begin) / (1 - begin): event.learning_rate for event in after_long_warm_start}
+    held = [rate for gone, rate in list(rates.items())[training.WARM_UP_STEPS :] if gone < training.HOLD]
+    falling = [rate for gone, rate in rates.items() if gone > training.HOLD + 0.02]
+    assert len(held) > 5
+    assert set(held) == {QUICK.learning_rate}
+    assert len(falling) > 5
+    assert falling == sorted(falling, reverse=True)
+    assert falling[0] < QUICK.learning_rate
+
+
+def test_the_learning_rate_warms_up_over_a_few_steps(after_long_warm_start):
+    rates = [event.learning_rate for event in after_long_warm_start[: training.WARM_UP_STEPS]]
+    assert rates == pytest.approx([QUICK.learning_rate * n / 6 for n in range(1, 7)])
+
+
 def test_nothing_is_measured_right_after_the_warm_start(after_long_warm_start):
     measured = next(event for event in after_long_warm_start if event.held_out_dice)
     begin = after_long_warm_start[0].fraction
