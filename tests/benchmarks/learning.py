@@ -1,6 +1,8 @@
 """Train for some minutes on `vnc_sstem_half`, and score: a run of `speed.py`, by any version of the package.
 
-python tests/benchmarks/learning.py MINUTES SEED
+python tests/benchmarks/learning.py MINUTES SEED [ADAPTER]
+
+``ADAPTER`` is where to save it.
 """
 
 import json
@@ -20,7 +22,6 @@ from napari_salt.core.training import training_events
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data" / "vnc_sstem_half"
-ADAPTER = HERE / "results" / "speed.salt.safetensors"
 CLASS, PAINTED, SCORED = 2, (4, 14), (0, 8, 11, 18)
 
 
@@ -34,8 +35,8 @@ def scored(planes: dict[int, NDArray[np.bool_]], truth: NDArray[np.bool_]) -> fl
     return dice(np.stack([planes[z] for z in SCORED]), truth[list(SCORED)])
 
 
-def learn(minutes: float, seed: int) -> None:
-    """Train, save, score; print JSON."""
+def learn(minutes: float, seed: int, path: str | None = None) -> None:
+    """Train, save if asked to, score; print JSON."""
     image, truth = stack()
     paint = np.zeros(truth.shape, np.uint8)
     paint[list(PAINTED)] = truth[list(PAINTED)]
@@ -45,8 +46,8 @@ def learn(minutes: float, seed: int) -> None:
         adapter, steps = event.adapter or adapter, event.step
     spent = time.perf_counter() - began
     assert adapter is not None
-    if seed == 0:
-        adapter.save(ADAPTER)
+    if path:
+        adapter.save(path)
     found = {
         views: scored(
             {
@@ -62,4 +63,4 @@ def learn(minutes: float, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    learn(float(sys.argv[1]), int(sys.argv[2]))
+    learn(float(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
