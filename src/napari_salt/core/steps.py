@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from napari_salt.core.compute import precision
 from napari_salt.core.crops import Batch, CropSampler
 from napari_salt.core.losses import segmentation_loss
-from napari_salt.core.optimizer import relative_adamw
+from napari_salt.core.optimizer import relative_adamw, set_rate
 from napari_salt.core.segmenter import Embeddings, Segmenter
 
 __all__ = ["LARGEST_GRADIENT", "loss_and_gradients", "warm_start"]
@@ -68,8 +68,7 @@ def warm_start(
             yield torch.nan
             return
         now = rate * min(1.0, (step + 1) / WARM_RISE) * (1 - WARM_FALL * step / steps)
-        for group in optimizer.param_groups:
-            group["lr"] = now * group["share"]
+        set_rate(optimizer, now)
         optimizer.step()
         yield float(loss)
 

@@ -24,7 +24,7 @@ from napari_salt.core.crops import Augmentation, CropSampler
 from napari_salt.core.errors import InputError, SaltError
 from napari_salt.core.events import Phase, Preview, TrainingEvent
 from napari_salt.core.memory import halved
-from napari_salt.core.optimizer import relative_adamw
+from napari_salt.core.optimizer import relative_adamw, scheduled_share, set_rate
 from napari_salt.core.preprocess import SliceReader
 from napari_salt.core.preview import preview
 from napari_salt.core.provenance import advice, class_table, provenance
@@ -41,9 +41,6 @@ WARM_STEPS, WARM_SHARE = 60, 0.1
 """Steps of the warm start, and the share of the budget that it takes at most."""
 FINAL_PHASE = 0.7
 """Share of the budget after which training sees all paint."""
-WARM_UP_STEPS = 6
-HOLD = 0.5
-"""Share of what the warm start leaves of the budget, after which the learning rate falls."""
 MEASURE_EVERY = 0.09
 """Share of the budget between measurements of held-out Dice."""
 EMA_DECAY = 0.97
@@ -267,16 +264,10 @@ class _Run:
         return loss
 
     def _set_rate(self, fraction: float) -> float:
-        """Warm up, hold the rate over half of what the warm start has left, and let it fall linearly.
-
-        Hägele et al., "Scaling laws and compute-optimal training beyond fixed training durations", 2024,
-        section 3. On EM mitochondria, Dice 0.909 after two minutes instead of 0.899 with half a cosine.
-        """
+        """Warm up, hold and let fall, over what the warm start has left of the budget."""
         gone = (fraction - self.began) / max(1 - self.began, 1e-6)
-        shape = min((self.step + 1) / WARM_UP_STEPS, (1 - gone) / (1 - HOLD), 1.0)
-        rate = self.config.learning_rate * self.damping * max(0.01, shape)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+        rate = self.config.learning_rate * self.damping * scheduled_share(self.step, gone)
+        set_rate(self.optimizer, rate)
         return rate
 
     def look(self, index: int, centre: tuple[float, float]) -> Preview:
