@@ -22,7 +22,7 @@ class Session:
         import napari
         from qtpy.QtWidgets import QApplication
 
-        from napari_salt._actions import open_widget
+        from napari_salt.gui._commands import open_widget
 
         self.out = out
         self.app = QApplication.instance
@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--minutes", type=float, default=1.5)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     options = parser.parse_args()
-    from napari_salt._layers import camera_of
+    from napari_salt.session._layers import camera_of
 
     with tempfile.TemporaryDirectory() as folder:
         os.environ["NAPARI_SALT_AUTOSAVE"] = folder

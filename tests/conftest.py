@@ -1,9 +1,27 @@
 """What all tests share."""
 
+import contextlib
+import gc
 import os
+import re
+import sys
+import threading
+import time
 from collections.abc import Generator
 
 import pytest
+
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # before torch is imported: its threads must not outnumber
+    os.environ["OMP_NUM_THREADS"] = str(  # the processors, here and in the processes that are started
+        max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    )
+
+SECONDS_TO_END = 10
+ENGINES = re.compile(r"engine\._serve|other_engine|warm_engine\.py (?!--serve)")
+PASSED = pytest.StashKey[bool]()
+TRACEBACK = "Traceback (most recent call last)"
+QUIET = re.compile("does not support")
+"""Qt's complaints about the display, not about us."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,12 +55,74 @@ def tiny_base(monkeypatch):
     tiny.use(monkeypatch)
 
 
+@pytest.fixture(autouse=True)
+def nothing_left(request):
+    """A test of the GUI leaves no engine, no thread that reads from one, and no panel."""
+    yield
+    end = time.monotonic() + SECONDS_TO_END
+    if request.node.get_closest_marker("gui"):
+        while (left := engines_left()) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert not left, f"left behind: {left}"
+        if request.node.stash.get(PASSED, False):
+            request.node.funcargs.clear()  # pytest would keep its fixtures a little longer
+            while (left := panels_left()) and time.monotonic() < end:
+                time.sleep(0.05)
+            assert not left, f"kept alive: {left}, by {[type(r) for p in left for r in gc.get_referrers(p)]}"
+
+
+def panels_left():
+    """Widgets and sessions that something still refers to."""
+    if "napari_salt.gui._dock" not in sys.modules:
+        return []
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QApplication
+
+    from napari_salt.gui._dock import SaltWidget
+    from napari_salt.session._session import Session
+
+    QApplication.processEvents()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    gc.collect()
+    return [found for found in gc.get_objects() if type(found) in (SaltWidget, Session)]
+
+
+def engines_left():
+    """Engines that run, and threads that read from them."""
+    import psutil
+
+    left = [thread.name for thread in threading.enumerate() if thread.name == "napari-salt"]
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            command = " ".join(child.cmdline())
+            if child.status() != psutil.STATUS_ZOMBIE and ENGINES.search(command):
+                left.append(command)
+    return left
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory):
+    """How to start an engine that is ready at once, where processes can be forked."""
+    from napari_salt.engine._client import ENGINE
+
+    if not hasattr(os, "fork"):
+        yield ENGINE
+        return
+    import warm_engine
+
+    address = str(tmp_path_factory.mktemp("engine") / "socket")
+    process = warm_engine.start(address)
+    yield warm_engine.command(address)
+    process.kill()
+    process.wait()
+
+
 @pytest.fixture
-def desk(make_napari_viewer, tmp_path, base, folder):
+def desk(make_napari_viewer, tmp_path, base, folder, engine):
     """A viewer with the widget docked, on the tiny base."""
     from gui import Desk
 
-    made = Desk(make_napari_viewer(show=False), tmp_path, base)
+    made = Desk(make_napari_viewer(show=True), tmp_path, base, engine)
     yield made
     made.close()
 
@@ -61,9 +141,34 @@ def painted(desk):
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """On CI a skipped test of the GUI is a failure: there a display is promised."""
+    """A test of the GUI fails if it shows, prints or logs an exception; on CI also if it is skipped."""
     report = yield
-    if report.skipped and os.environ.get("CI") == "true" and item.get_closest_marker("gui"):
+    if call.when == "call":
+        item.stash[PASSED] = report.passed
+    if not item.get_closest_marker("gui"):
+        return report
+    if report.skipped and os.environ.get("CI") == "true":  # a display is promised there
         report.outcome = "failed"
         report.longrepr = f"a test of the GUI was skipped on CI: {report.longrepr}"
+    if report.passed:
+        provoked = item.get_closest_marker("provoked")
+        faults = [text for name, text in report.sections if name.endswith(call.when) and TRACEBACK in text]
+        faults = [] if provoked else faults
+        faults += [str(error) for error in errors_shown(item)]
+        if faults:
+            report.outcome = "failed"
+            report.longrepr = "\n".join(["an exception did not reach the test:", *faults])
     return report
+
+
+def errors_shown(item: pytest.Item) -> list[object]:
+    """What napari showed as an error since the last look, and what Qt complained about."""
+    from napari.utils.notifications import NotificationSeverity, notification_manager
+
+    records = notification_manager.records
+    errors: list[object] = [r for r in records if r.severity >= NotificationSeverity.ERROR]
+    records.clear()
+    complaints = getattr(item, "qt_log_capture", None)
+    said = complaints.records if complaints is not None else ()
+    loud = [r for r in said if r.type_name != "QtDebugMsg" and not QUIET.search(r.message)]
+    return errors + loud

@@ -1,4 +1,4 @@
-"""The engine as `napari_salt._engine` starts it, but with another base in its registry, or little memory.
+"""The engine as `napari_salt.engine._serve` starts it, but with another base registered, or little memory.
 
 A program: ``python other_engine.py [--base PICKLED_SPEC] [--megabytes N]``; N comes on top of what it
 has with all libraries loaded.
@@ -10,8 +10,9 @@ import pickle
 import sys
 from pathlib import Path
 
-from napari_salt import _engine
-from napari_salt.core import download, registry
+from napari_salt.core.bases import download
+from napari_salt.engine import _serve
+from napari_salt.terms import registry
 
 
 def command(folder, *, base=None, megabytes=None):
@@ -33,7 +34,7 @@ def limit_memory(megabytes):
     import torch
 
     for name in ("forest", "training"):
-        importlib.import_module(f"napari_salt.core.{name}")
+        importlib.import_module(f"napari_salt.core.train.{name}")
     torch.set_num_threads(1)
     most = psutil.Process().memory_info().vms + megabytes * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
@@ -50,7 +51,7 @@ def main():
         download.PAUSE = 0.01
     if options.megabytes:
         limit_memory(options.megabytes)
-    _engine.main()
+    _serve.main()
 
 
 if __name__ == "__main__":

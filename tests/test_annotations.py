@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tiny
-from napari_salt.core.annotations import (
+from napari_salt.core.paint.annotations import (
     IGNORE,
     PaintedSlice,
     hold_out,
@@ -13,7 +13,8 @@ from napari_salt.core.annotations import (
     painted_diameter,
     read_annotations,
 )
-from napari_salt.core.errors import InputError
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.paint_checks import MOST_CLASSES
 
 
 def stack(*planes):
@@ -115,11 +116,54 @@ def test_dask_is_as_good_as_numpy():
         (stack(EMPTY), {"slices": (1,)}, "slice 1 is out of range"),
         (stack(EMPTY), {"slices": (-1,)}, "slice -1 is out of range"),
         (stack(EMPTY), {"background_label": 1}, "unpainted='ignore'"),
+        (stack(*3 * [[[0, 2, 0], [0, 2, 0], [0, 0, 0]]]), {}, "x = 1 is one pixel wide and lies across"),
+        (stack(*3 * [[[0, 0, 0], [2, 2, 2], [0, 0, 0]]]), {}, "y = 1 is one pixel wide and lies across"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(labels, options, words):
     with pytest.raises(InputError, match=words):
         read_annotations(labels, **options)
+
+
+def objects(count, slices=2, side=96):
+    """As many numbered objects, 4 by 4 pixels each, on each of the slices, as Cellpose writes them."""
+    rows, columns = np.mgrid[:side, :side]
+    numbers = 1 + rows // 6 * (side // 6) + columns // 6
+    plane = np.where((rows % 6 < 4) & (columns % 6 < 4) & (numbers <= count), numbers, 0)
+    return np.stack([plane.astype(np.uint16)] * slices)
+
+
+def test_numbers_of_objects_are_no_classes():
+    with pytest.raises(InputError, match=r"240 different values .* numbers of objects.* labels > 0"):
+        read_annotations(objects(240))
+    assert read_annotations(objects(240) > 0).values == (1,)
+
+
+def test_as_many_classes_as_an_atlas_may_be_learnt():
+    assert len(read_annotations(objects(MOST_CLASSES)).values) == MOST_CLASSES
+    with pytest.raises(InputError, match=f"{MOST_CLASSES + 1} different values"):
+        read_annotations(objects(MOST_CLASSES + 1))
+    strokes = read_annotations(objects(MOST_CLASSES + 1), unpainted="ignore")  # 1 is background
+    assert len(strokes.values) == MOST_CLASSES
+
+
+def test_an_adapters_own_classes_may_be_more():
+    values = tuple(range(1, MOST_CLASSES + 9))
+    assert read_annotations(objects(len(values)), values=values).values == values
+
+
+def test_an_image_in_the_place_of_the_labels_is_refused_at_its_first_slice():
+    class Counting:
+        shape, dtype, taken = (500, 64, 64), np.dtype("u2"), 0
+
+        def __getitem__(self, index):
+            self.taken += 1
+            return tiny.discs(1)[0][0]
+
+    image = Counting()
+    with pytest.raises(InputError, match="image and labels are not swapped"):
+        read_annotations(image)
+    assert image.taken == 1
 
 
 # What is scored
@@ -176,6 +220,57 @@ def test_neighbours_leak_and_it_is_said():
 def test_the_slice_that_stands_alone_is_held_out():
     split = hold_out(scenes(1, 2, 3, 30))
     assert [s.index for s in split.held_out] == [30]
+    assert split.leak_free
+
+
+def times(group, *places):
+    """Slices at (time point, z) of a series with `group` slices each."""
+    return scenes(*(t * group + z for t, z in places))
+
+
+@pytest.mark.parametrize(
+    ("places", "held_out"),
+    [
+        (
+            [(0, 3), (0, 12), (1, 3), (1, 20)],
+            {20},
+        ),  # not 12 or 20 of one time point by chance: 3 is twice there
+        ([(t, z) for t in range(4) for z in (2, 8, 14, 20, 26)], {8, 14, 20}),
+    ],
+)
+def test_of_a_time_series_a_slice_is_held_out_at_all_times(places, held_out):
+    group = 30
+    split = hold_out(times(group, *places), group)
+    scored, learnt = ({s.index % group for s in part} for part in (split.held_out, split.training))
+    assert len(scored) == 1
+    assert not scored & learnt
+    assert scored <= held_out | {12}
+    assert len(split.held_out) <= max(1, len(places) // 5)
+    assert split.leak_free
+
+
+def test_neighbours_at_another_time_leak_and_it_is_said():
+    assert hold_out(scenes(3, 33, 60, 90)).leak_free  # a single stack
+    split = hold_out(times(30, (0, 3), (1, 4), (2, 5), (3, 6)), 30)
+    assert not split.leak_free
+
+
+@pytest.mark.parametrize(
+    ("slices", "group"),
+    [
+        (scenes(0, 1, 2, 3, 4, 5), 1),  # one slice at six times
+        (times(30, (0, 7), (1, 7), (2, 7), (0, 21), (1, 21), (2, 21)), 30),  # each is half of the paint
+        (scenes(7, 8), None),
+    ],
+)
+def test_what_cannot_be_held_out_whole_gives_the_same_block_of_neighbours(slices, group):
+    split = hold_out(slices, group)
+    scored, learnt = known(split.held_out), known(split.training)
+    for first in slices:
+        for second in slices:
+            if group is None or first.index % group == second.index % group:
+                assert not (scored[first.index] & learnt[second.index]).any()
+                assert scored[first.index].any()
     assert split.leak_free
 
 

@@ -10,13 +10,13 @@ import checkpoints
 import napari_salt as ns
 import tiny
 from napari_salt import samples
-from napari_salt.core import vit
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.bases import load_base
-from napari_salt.core.checkpoints import kind_of
-from napari_salt.core.salt import adapted_layers
-from napari_salt.core.segmenter import Segmenter
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.adapt.layers import adapted_layers
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases import vit
+from napari_salt.core.bases.load import load_base
 from napari_salt.io import read_labels, read_stack
+from napari_salt.terms.kinds import KINDS, kind_of
 
 SALT = ns.SaltConfig(rank=4, lora_rank=1)
 
@@ -76,7 +76,7 @@ def test_metas_models_are_built_as_meta_builds_them(name):
         own = sam_model_registry[name]()
     ours = vit.build_vit(own.state_dict(), 1024)
     assert kind_of(own.state_dict()) == "sam-vit"
-    assert vit.native_size(own.state_dict()) == 1024
+    assert KINDS["sam-vit"].native_size(own.state_dict()) == 1024
     shapes = [{n: t.shape for n, t in model.state_dict().items()} for model in (own, ours)]
     assert shapes[0] == shapes[1]
     for block, expected in zip(ours.image_encoder.blocks, own.image_encoder.blocks, strict=True):

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 import tiny
-from napari_salt.core import registry
-from napari_salt.core.bases import load_base
-from napari_salt.core.errors import BaseModelError
+from napari_salt.core.bases.load import load_base
+from napari_salt.terms import registry
+from napari_salt.terms.errors import BaseModelError
 from test_adapter import Trap
 
 
@@ -27,9 +27,9 @@ def checkpoint(tmp_path_factory):
 @pytest.mark.parametrize(
     ("reference", "words"),
     [
-        ("sam-vit-b@100", r"inputs of 100 pixels; use a multiple of 16 from 64, such as sam-vit-b@512"),
+        ("sam-vit-b@100", "100 pixels; use a multiple of 16 from 64 to 4096, such as sam-vit-b@512"),
         ("mobile-sam@48", "multiple of 16 from 64"),
-        ("lite-medsam@250", "use a multiple of 8 from 32, such as lite-medsam@512"),
+        ("lite-medsam@250", "use a multiple of 8 from 32 to 4096, such as lite-medsam@512"),
         ("x" * 5000 + "@64", "unknown base model 'xxx"),
         ("sam-vit-9", "unknown base model 'sam-vit-9'; there are: lite-medsam, mobile-sam, sam-vit-b"),
     ],

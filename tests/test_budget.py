@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 import tiny
-from napari_salt.core import budget, optimizer, training
-from napari_salt.core.budget import Clock, Pace
-from napari_salt.core.training import training_events
+from napari_salt.core.train import budget, optimizer, training
+from napari_salt.core.train.budget import Clock, Pace
+from napari_salt.core.train.training import training_events
 from tiny import QUICK
 
 

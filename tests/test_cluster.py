@@ -20,11 +20,11 @@ from distributed import Client, LocalCluster, get_worker
 import napari_salt as ns
 import tiny
 from napari_salt.cli import main
-from napari_salt.core.cluster import cluster_results
-from napari_salt.core.config import Preprocess, SegmentConfig
-from napari_salt.core.errors import InputError
-from napari_salt.core.inference import segmentation_events
+from napari_salt.core.segment.cluster import cluster_results
+from napari_salt.core.segment.stack import segmentation_events
 from napari_salt.io import read_stack
+from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.errors import InputError
 from stacks import multiscales, names, ome_zarr, save
 
 IMAGE, _ = tiny.discs(12)

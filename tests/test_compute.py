@@ -8,16 +8,16 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import tiny
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.annotations import IGNORE
-from napari_salt.core.averaging import MovingAverage
-from napari_salt.core.compute import compute_dtype
-from napari_salt.core.config import Preprocess
-from napari_salt.core.crops import Batch
-from napari_salt.core.inference import SlicePredictor
-from napari_salt.core.runtime import forward_by
-from napari_salt.core.segmenter import Segmenter, class_probabilities
-from napari_salt.core.steps import loss_and_gradients
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.adapt.segmenter import Segmenter, class_probabilities
+from napari_salt.core.devices import compute_dtype, is_out_of_memory
+from napari_salt.core.paint.annotations import IGNORE
+from napari_salt.core.paint.crops import Batch
+from napari_salt.core.segment.predictor import SlicePredictor
+from napari_salt.core.segment.runtime import forward_by
+from napari_salt.core.train.averaging import MovingAverage
+from napari_salt.core.train.steps import loss_and_gradients
+from napari_salt.terms.config import Preprocess
 
 GPU = torch.device("cuda")
 
@@ -36,6 +36,22 @@ def test_a_gpu_computes_in_half_precision_where_that_is_safe(monkeypatch, native
     assert compute_dtype(GPU, trains=trains) == dtype
 
 
+@pytest.mark.parametrize(
+    ("error", "is_it"),
+    [
+        (torch.OutOfMemoryError("CUDA"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("could not create a primitive descriptor for a matmul primitive"), False),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_what_means_that_memory_has_run_out(error, is_it):
+    assert is_out_of_memory(error) is is_it
+
+
 def test_other_devices_compute_in_single_precision():
     assert compute_dtype(torch.device("mps")) == torch.float32
 
@@ -45,7 +61,7 @@ def test_float16_changes_little(monkeypatch):
     model, images, logits = tiny.segmenter(2), tiny.images(2), {}
     tiny.shake(model, std=0.02)
     for dtype in (torch.float32, torch.float16):
-        monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda *_, dtype=dtype, **__: dtype)
+        monkeypatch.setattr("napari_salt.core.devices.compute_dtype", lambda *_, dtype=dtype, **__: dtype)
         logits[dtype] = forward_by("torch", model)(images)
     found, exact = logits[torch.float16], logits[torch.float32]
     assert found.dtype == torch.float32
@@ -56,9 +72,9 @@ def test_float16_changes_little(monkeypatch):
 @pytest.fixture
 def fake_gpu(monkeypatch):
     """A GPU of which there are only shapes: what meets must be on one device, nothing is computed."""
-    monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda *_, **__: torch.float32)
+    monkeypatch.setattr("napari_salt.core.devices.compute_dtype", lambda *_, **__: torch.float32)
     # Whether values coincide cannot be seen where there are none.
-    monkeypatch.setattr("napari_salt.core.salt.first_coincident", lambda values: None)
+    monkeypatch.setattr("napari_salt.core.adapt.salt.first_coincident", lambda values: None)
     with FakeTensorMode():
         yield torch.device("cuda")
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_salt.core.annotations import IGNORE, PaintedSlice, hold_out
-from napari_salt.core.choices import choose_pixel_scale
-from napari_salt.core.config import Preprocess
-from napari_salt.core.crops import Augmentation, CropSampler
-from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.paint.annotations import IGNORE, PaintedSlice, hold_out
+from napari_salt.core.paint.choices import choose_pixel_scale
+from napari_salt.core.paint.crops import Augmentation, CropSampler
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.terms.config import Preprocess
 
 SIZE = 64
 GEOMETRY = Augmentation(turns=True, contrast=0, brightness=0, gamma=0)

@@ -7,11 +7,11 @@ import pytest
 import xxhash
 
 from napari_salt.cli import main
-from napari_salt.core import download as downloading
-from napari_salt.core import registry
-from napari_salt.core.cache import known_checkpoint, remember_checkpoint
-from napari_salt.core.download import DownloadProgress, download
-from napari_salt.core.errors import BaseModelError
+from napari_salt.core.bases import download as downloading
+from napari_salt.core.bases.download import DownloadProgress, download
+from napari_salt.terms import registry
+from napari_salt.terms.cache import known_checkpoint, remember_checkpoint
+from napari_salt.terms.errors import BaseModelError
 from server import serving
 from stacks import names
 
@@ -173,7 +173,7 @@ def test_the_command_line_downloads(server, spec, folder, monkeypatch, capsys):
     assert main(["bases", "--download", spec.name]) == 0
     told = capsys.readouterr()
     assert "sam-vit-b  sam-vit  Apache-2.0  input 1024x1024  3 MB  cached" in told.out
-    assert "100%" in told.err
+    assert "sam-vit-b: 100 %" in told.err
     assert main(["bases", "--download", "nonsense"]) == 2
     assert "unknown base model 'nonsense'" in capsys.readouterr().err
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tiny
-from napari_salt.core.annotations import read_annotations
-from napari_salt.core.config import Preprocess
-from napari_salt.core.forest import forest_segmentation
 from napari_salt.core.metrics import dice
-from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.paint.annotations import read_annotations
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.train.forest import forest_held_out_dice, forest_segmentation, forest_verdict
+from napari_salt.terms.config import Preprocess, TrainConfig
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -28,3 +28,29 @@ def test_the_same_seed_gives_the_same_forest():
     reader, annotations = SliceReader(image, Preprocess()), read_annotations(tiny.painted(truth, 1))
     once, again = (dict(forest_segmentation(reader, annotations, [0], seed=3)) for _ in range(2))
     np.testing.assert_array_equal(once[0], again[0])
+
+
+def test_the_forest_is_scored_on_what_training_holds_out():
+    image, truth = tiny.discs()
+    paint = tiny.painted(truth, 0, 1, 4, 5)
+    paint[0, :6, :6] = 2  # never held out, and so not scored
+    found = forest_held_out_dice(image, paint, TrainConfig())
+    assert found[1] > 0.9
+    assert found.get(2, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "said"),
+    [
+        ({1: 0.4, 2: 0.6}, {1: 0.9, 2: 0.7}, "held-out Dice 0.80 and 0.50"),
+        ({1: 0.4}, {1: 0.9, 2: 0.0}, "held-out Dice 0.90 and 0.40"),  # of what both have
+        ({1: 0.9}, {1: 0.901}, ""),
+        ({1: 0.9}, {1: 0.4}, ""),
+        ({}, {1: 0.4}, ""),
+        ({1: 0.4}, {2: 0.9}, ""),
+    ],
+)
+def test_a_forest_that_does_better_is_told_of(ours, theirs, said):
+    text = forest_verdict(ours, theirs)
+    assert said in text
+    assert bool(text) == bool(said)

@@ -10,8 +10,8 @@ import pytest
 import zarr
 from ome_zarr.writer import write_image
 
-from napari_salt.core.errors import InputError
 from napari_salt.io import read_labels, read_stack
+from napari_salt.terms.errors import InputError
 from stacks import AFFINE, SHAPE, multiscales, nifti, noise, ome_zarr
 
 TYPES = ["bool", "u1", "i1", ">u2", "i2", "u4", "i4", "u8", "i8", "f2", ">f4", "f8"]

@@ -8,17 +8,14 @@ import zarr
 from torch import nn
 
 import tiny
-from napari_salt.core.compute import precision
-from napari_salt.core.config import Preprocess, SegmentConfig
-from napari_salt.core.errors import DeviceError, InputError
-from napari_salt.core.inference import (
-    VIEWS,
-    SlicePredictor,
-    label_dtype,
-    segment,
-    segmentation_events,
-    tiles_of,
-)
+from napari_salt.core.devices import precision
+from napari_salt.core.segment.predictor import SlicePredictor
+from napari_salt.core.segment.stack import segmentation_events
+from napari_salt.core.segment.whole import segment
+from napari_salt.core.tiles import VIEWS, tiles_of
+from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.errors import DeviceError, InputError
+from napari_salt.terms.stack import label_dtype
 
 pytestmark = pytest.mark.usefixtures("tiny_base")
 

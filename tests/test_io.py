@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from tifffile.zarr import ZarrTiffStore
 
-from napari_salt.core.errors import InputError
 from napari_salt.io import read_labels, read_stack
+from napari_salt.terms.errors import InputError
 from stacks import SHAPE, imagej, noise, save
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -156,7 +156,7 @@ def ome(**sizes):
         ({"imagej": True, "metadata": {"axes": "ZYX"}}, None, None),
         (ome(X=0.25, Y=0.5, Z=2.0), (2, 0.5, 0.25), "um"),
         (ome(X=0.25, Y=0.5, Z=40, ZUnit="nm"), (0.04, 0.5, 0.25), "um"),
-        (ome(X=0.25, Y=0.5), None, None),
+        (ome(X=0.25, Y=0.5), (None, 0.5, 0.25), "um"),
         (ome(), None, None),
         ({"resolution": (300, 300)}, None, None),
     ],
@@ -243,9 +243,14 @@ def test_no_image(tmp_path):
     refused(tmp_path, "folder")
     text = tmp_path / "notes.txt"
     text.write_text("not\nan image")
-    refused(text, "not a TIFF")
-    text.write_text("")
-    refused(text, "not a TIFF")
+    refused(text, "a TXT file, which is not read")
+    for name in ("cut.tif", "cut.TIFF"):
+        (tmp_path / name).write_bytes(b"")
+        refused(tmp_path / name, "not a TIFF")
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    refused(tmp_path / "photo.png", "a PNG file, which is not read: save it as TIFF")
+    save(tmp_path, noise()).rename(tmp_path / "stack.lsm")
+    assert read_stack(tmp_path / "stack.lsm").data.shape == noise().shape
     refused(save(tmp_path, noise(dtype="complex64")), "complex64")
 
 

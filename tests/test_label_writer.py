@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_salt.core.errors import InputError
 from napari_salt.io import LabelWriter, read_labels, read_stack, write_labels
+from napari_salt.terms.errors import InputError
 from stacks import SHAPE, imagej, names, noise, save
 
 
@@ -20,7 +20,7 @@ def geometry(folder: Path):
 @pytest.mark.parametrize("bigtiff", [False, True])
 def test_labels_come_back_with_their_geometry(tmp_path, monkeypatch, dtype, bigtiff):
     if bigtiff:
-        monkeypatch.setattr("napari_salt._tiff._CLASSIC_BYTES", 0)
+        monkeypatch.setattr("napari_salt.io._tiff._CLASSIC_BYTES", 0)
     labels = noise(dtype=dtype)
     write_labels(tmp_path / "out.tif", labels, geometry(tmp_path))
     back = read_labels(tmp_path / "out.tif")

@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("pytestqt")
 
 import tiny
-from napari_salt._actions import open_widget
-from napari_salt._launcher import open_files
+from napari_salt.gui._commands import open_widget
+from napari_salt.gui._launcher import open_files
 from napari_salt.io import read_stack, write_labels
 
 pytestmark = pytest.mark.gui

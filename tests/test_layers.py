@@ -7,14 +7,12 @@ import zarr
 from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
-from napari_salt._flat_stack import FlatStack, PaintSnapshot
-from napari_salt._image_source import ImageSource
-from napari_salt._layers import Output, Overlay, accept_mask, colormap_of, new_labels
-from napari_salt._paint import PaintTable
-from napari_salt._zarr import ZarrPlanes
-from napari_salt.core.card import ClassInfo
-from napari_salt.core.errors import InputError
-from napari_salt.core.events import Preview
+from napari_salt.io._zarr import ZarrPlanes
+from napari_salt.session._image_source import ImageSource
+from napari_salt.session._layers import Output, Overlay, accept_mask, colormap_of, new_labels
+from napari_salt.terms.card import ClassInfo
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.events import Preview
 
 RANDOM = np.random.default_rng(0)
 CELL = ClassInfo(5, "cell", "#ff0000")
@@ -74,7 +72,6 @@ def test_labels_made_for_an_image_fit_it(case):
     mask[2:4, 3:6] = True
     assert accept_mask(labels, source, index, mask, 7) == 6
     np.testing.assert_array_equal(flat[index] == 7, mask)
-    assert PaintTable.counted(flat).slices == (index,)
     labels.undo()
     assert not np.any(labels.data)
 
@@ -217,34 +214,3 @@ def test_preserved_labels_are_not_painted_over():
     labels.preserve_labels = True
     assert accept_mask(labels, source, 1, np.ones((9, 8), bool), 1) == 71
     assert labels.data[1, 0, 0] == 2
-
-
-def test_paint_is_counted_by_class_and_slice():
-    data = np.zeros((5, 4, 4), np.uint16)
-    data[1, :2], data[3, 0, 0], data[3, 1, 1] = 2, 2, 300
-    table = PaintTable.counted(FlatStack(data, (5,)))
-    assert table.slices == (1, 3)
-    assert table.values == (2, 300)
-    assert (table.pixels(2), table.pixels(300)) == (9, 1)
-    assert table.slices_of(300) == (3,)
-    data[3] = 0
-    assert table.recount(3)
-    assert not table.recount(3)
-    assert table.slices == (1,)
-
-
-def test_paint_values_of_any_size_are_counted():
-    data = np.zeros((2, 3, 3), np.int64)
-    data[1, 0] = 10**9
-    assert PaintTable.counted(FlatStack(data, (2,))).values == (10**9,)
-
-
-def test_a_snapshot_does_not_change_with_the_layer():
-    data = np.zeros((3, 4, 4), np.uint8)
-    data[1] = 1
-    snapshot = PaintTable.counted(FlatStack(data, (3,))).snapshot()
-    data[1] = 0
-    assert isinstance(snapshot, PaintSnapshot)
-    assert snapshot[1].all()
-    assert not snapshot[0].any()
-    assert snapshot.shape == (3, 4, 4)

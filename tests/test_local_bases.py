@@ -6,8 +6,8 @@ import pytest
 
 import tiny
 from napari_salt.cli import main
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.errors import AdapterError
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.terms.errors import AdapterError
 from stacks import save
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("pytestqt")
 
 from gui import Desk, bytes_of
 from napari_salt import cli, samples
-from napari_salt._sample_data import two_painted_slices
+from napari_salt.gui._sample_data import two_painted_slices
 from napari_salt.io import read_labels
 
 pytestmark = pytest.mark.gui
@@ -16,23 +16,23 @@ SLICES = (0, 15)
 
 def test_paint_train_segment_save_load_and_segment_as_the_command_line_does(make_napari_viewer, tmp_path):
     (image, _, _), (paint, _, _) = two_painted_slices()
-    desk = Desk(make_napari_viewer(), tmp_path / "first", "lite-medsam")
+    desk = Desk(make_napari_viewer(show=True), tmp_path / "first", "lite-medsam")
     _, painted = desk.open(image, paint)
     before = bytes_of(painted)
-    desk.session.options.views = 1
     desk.train(4)
     assert len(desk.widget.train.plot.listDataItems()) == 2
-    assert "random forest on the same paint" in desk.widget.train.words.text()
+    assert desk.hands.reads("random forest on the same paint", "Train")
+    one_view(desk)
     first = segmented(desk)
     path = tmp_path / "nuclei.salt.safetensors"
-    assert desk.session.save_adapter(path)
+    desk.save(path)
     assert bytes_of(painted) == before
     desk.close()
 
-    second = Desk(make_napari_viewer(), tmp_path / "second", "lite-medsam")
+    second = Desk(make_napari_viewer(show=True), tmp_path / "second", "lite-medsam")
     second.open(image)
-    second.session.options.views = 1
-    assert second.widget.load(path)
+    one_view(second)
+    second.hands.press("Load...", "", second.hands.file(path))
     again = segmented(second)
     second.close()
     np.testing.assert_array_equal(again, first)
@@ -48,30 +48,34 @@ def test_paint_train_segment_save_load_and_segment_as_the_command_line_does(make
 
 def test_stop_ends_training_within_one_step(make_napari_viewer, tmp_path):
     (image, _, _), (paint, _, _) = two_painted_slices()
-    desk = Desk(make_napari_viewer(), tmp_path, "lite-medsam")
+    desk = Desk(make_napari_viewer(show=True), tmp_path, "lite-medsam")
     desk.open(image, paint)
-    desk.widget.train.preview.setChecked(False)
-    desk.widget.train.steps.setValue(1000)
-    desk.widget.train.train.click()
+    desk.hands.tick("live preview", on=False)
+    desk.begin(1000)
     history = desk.session.training.history
     desk.wait(lambda: len(history.steps) >= 2)
     steps = history.steps[-1]
-    desk.widget.train.stop.click()
+    desk.hands.press("Stop", "Train")
     desk.finish()
     assert history.steps[-1] <= steps + 1
     assert desk.session.adapter.card.training["steps"] <= steps + 1
-    desk.session.options.views = 1
-    desk.widget.segment.slice.click()
+    one_view(desk)
+    desk.hands.press("Slice")
     desk.finish()
     assert desk.session.segmenting.progress == (1, 1)
     assert not desk.problems
     desk.close()
 
 
+def one_view(desk):
+    desk.hands.unfold("options")
+    desk.hands.type("views", "1", "Segment")
+
+
 def segmented(desk):
     """Segment two slices; the layer's array."""
-    desk.widget.segment.range.setText(", ".join(map(str, SLICES)))
-    desk.widget.segment.run_range.click()
+    desk.hands.type("0-9, 20", ", ".join(map(str, SLICES)), "Segment")
+    desk.hands.press("Range")
     assert desk.session.job == "segment", desk.problems
     desk.finish()
     return np.asarray(desk.session.segmenting._result.output.layer.data).copy()

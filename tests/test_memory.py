@@ -4,25 +4,36 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import tifffile
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
 import tiny
-from napari_salt.core.config import SegmentConfig
-from napari_salt.core.errors import DeviceError
-from napari_salt.core.inference import SlicePredictor, segmentation_events
-from napari_salt.core.memory import BatchSize, check_memory, least_memory, tiles_that_fit
+from napari_salt.core.devices import compute_dtype
+from napari_salt.core.segment.memory import (
+    BatchSize,
+    check_memory,
+    crops_that_fit,
+    least_memory,
+    memory_of_crop,
+    tiles_that_fit,
+)
+from napari_salt.core.segment.predictor import SlicePredictor
+from napari_salt.core.segment.stack import segmentation_events
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import DeviceError
 
 SEGMENTING = """
 import json
 from pathlib import Path
 import pytest
 import tiny
-import napari_salt.core.inference
+import napari_salt.core.segment.stack
 from napari_salt.cli import main
 
 def peak():  # of this program alone: getrusage begins with that of the one that started it
@@ -98,6 +109,47 @@ def test_a_cpu_computes_one_tile_at_a_time():
     SlicePredictor(model, 0).logits(torch.rand(3, 128, 128))
     assert batches == [1, 1, 1, 1]
     assert BatchSize(None, torch.device("cuda")).count == 1  # until the first tile is measured
+
+
+# Crops
+
+
+def free(monkeypatch, gigabytes):
+    """Let the system have so much memory left."""
+    kinds = {"virtual_memory": {"available": gigabytes * 1e9}, "swap_memory": {"free": 0}}
+    for name, values in kinds.items():
+        monkeypatch.setattr(psutil, name, lambda values=values: SimpleNamespace(**values))
+
+
+BYTES = compute_dtype(torch.device("cpu"), trains=True).itemsize
+"""Of a number in training: 2 where the processor computes bfloat16."""
+LARGE = {2: r"96\.\d", 4: r"193\.\d"}
+
+
+def test_the_memory_of_a_crop_grows_with_classes():
+    one, many = (memory_of_crop(tiny.segmenter(count)) for count in (1, 30))
+    assert many == 30 * one
+    assert one == BYTES * (30 * 32 * 8 * 8 + 6 * 64 * 64)
+
+
+def test_only_as_many_crops_are_taken_as_fit(monkeypatch, caplog):
+    model = tiny.segmenter(10)
+    crop = memory_of_crop(model) / 1e9
+    free(monkeypatch, 3.5 * crop)
+    assert crops_that_fit(model, 2) == 2
+    assert not caplog.records
+    assert crops_that_fit(model, 8) == 3
+    assert "8 crops per step of 10 classes" in caplog.text
+
+
+def test_a_training_of_which_no_crop_fits_is_refused_with_numbers(monkeypatch):
+    model = tiny.segmenter(30)
+    model.input_size = 2**14
+    free(monkeypatch, 1)
+    with pytest.raises(
+        DeviceError, match=rf"training 30 classes takes more than {LARGE[BYTES]} GB .* 1\.0 GB are free"
+    ):
+        crops_that_fit(model, 1)
 
 
 # Models that do not fit

@@ -9,8 +9,8 @@ import pytest
 from medpy.metric import binary
 from scipy import ndimage
 
-from napari_salt.core.errors import InputError
 from napari_salt.core.metrics import dice, evaluate
+from napari_salt.terms.errors import InputError
 
 
 def blobs(seed: int, shape: tuple[int, ...] = (6, 40, 32), classes: int = 2) -> np.ndarray:

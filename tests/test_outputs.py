@@ -14,8 +14,8 @@ from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from scipy.spatial.transform import Rotation
 
-from napari_salt.core.errors import InputError
 from napari_salt.io import Stack, read_labels, read_stack, write_labels
+from napari_salt.terms.errors import InputError
 from stacks import AFFINE, SHAPE, imagej, multiscales, names, nifti, noise, ome_zarr, save
 
 FORMATS = (".tif", ".zarr", ".nii", ".nii.gz")
@@ -80,6 +80,8 @@ def test_the_shape_of_the_image_comes_back(tmp_path, suffix, axes):
     labels = noise(like.data.shape, "uint8")
     write_labels(tmp_path / f"out{suffix}", labels, like)
     spatial = axes.replace("C", "")
+    if suffix.startswith(".nii") and "T" in axes:  # time is the fourth axis, also of planes
+        spatial, sizes["Z"] = "TZYX", sizes["Z"] if "Z" in axes else 1
     array = found(tmp_path / f"out{suffix}")
     np.testing.assert_array_equal(array, labels.reshape([sizes[axis] for axis in spatial]))
     ambiguous = suffix.startswith(".nii") and len(spatial) == 4
@@ -150,12 +152,19 @@ def test_nifti_of_another_byte_order_or_version(tmp_path, kind):
     np.testing.assert_array_equal(np.asarray(after.dataobj).T, noise())
 
 
-def test_nifti_of_turned_axes_does_not_claim_to_overlay(tmp_path):
-    """With axes that are named against the format, the header would put the labels elsewhere."""
-    like = read_stack(nifti(tmp_path / "image.nii", noise()), axes="YXZ")
-    write_labels(tmp_path / "out.nii", noise(like.data.shape, "uint8"), like)
-    np.testing.assert_allclose(
-        nib.load(tmp_path / "out.nii").affine, np.diag([*like.spacing[::-1], 1]), rtol=1e-6
+@pytest.mark.parametrize("axes", ["ZYX", "YXZ", "YZX", "XYZ", "XZY"])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_labels_of_turned_axes_lie_where_the_image_lies(tmp_path, axes, suffix):
+    source = nifti(tmp_path / f"image{suffix}", noise())
+    like = read_stack(source, axes=axes)
+    write_labels(tmp_path / f"out{suffix}", like.data.astype("int32"), like)
+    before, after = nib.load(source), nib.load(tmp_path / f"out{suffix}")
+    places = np.argwhere(np.asarray(after.dataobj) >= 0)
+    there = nib.affines.apply_affine(np.linalg.inv(before.affine) @ after.affine, places)
+    np.testing.assert_allclose(there, np.rint(there), atol=1e-3)
+    np.testing.assert_array_equal(
+        np.asarray(after.dataobj)[tuple(places.T)],
+        np.asarray(before.dataobj)[tuple(np.rint(there).astype(int).T)],
     )
 
 
@@ -210,3 +219,35 @@ def test_zarr_takes_the_place_of_a_zarr_only(tmp_path):
             write_labels(tmp_path / name, noise(dtype="uint8"), inside)
     expected = ["file.zarr", "image.tif", "image.zarr", "out.zarr", "thesis.zarr"]
     assert names(tmp_path) == expected
+
+
+def test_pixels_of_known_size_on_slices_of_unknown_distance_come_back(tmp_path):
+    metadata = {"axes": "ZYX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+    like = read_stack(save(tmp_path, noise(), ome=True, metadata=metadata))
+    for name in ("out.tif", "out.zarr"):
+        write_labels(tmp_path / name, noise(dtype="uint8"), like)
+        back = read_stack(tmp_path / name)
+        assert (back.spacing, back.unit) == ((None, 0.5, 0.25), "um")
+
+
+def test_another_angle_is_named(tmp_path):
+    """Of voxels of one size at one place, the message tells the angle."""
+    c, s = np.cos(np.radians(10)), np.sin(np.radians(10))
+    turn = np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    image = read_stack(nifti(tmp_path / "image.nii", noise(), affine=np.diag([1, 1, 2, 1])))
+    path = nifti(tmp_path / "labels.nii", noise(dtype="uint8"), affine=turn @ np.diag([1, 1, 2, 1]))
+    with pytest.raises(
+        InputError, match=r"towards RAS with x along \(0\.9848, 0\.1736, 0\).*towards RAS, the"
+    ):
+        read_labels(path, like=image)
+
+
+@pytest.mark.parametrize("name", ["image.nii", "image.tif"])
+def test_labels_that_name_no_unit_have_that_of_the_image(tmp_path, name):
+    """nibabel writes no unit unless it is told one."""
+    like = image(tmp_path, name)
+    path = nifti(tmp_path / "l.nii", noise(dtype="uint8"), unit="unknown", affine=np.diag([0.25, 0.5, 2, 1]))
+    np.testing.assert_array_equal(read_labels(path, like=like).data.compute(), noise(dtype="uint8"))
+    path = nifti(tmp_path / "l.nii", noise(dtype="uint8"), unit="mm", affine=np.diag([0.25, 0.5, 2, 1]))
+    with pytest.raises(InputError, match="does not lie on the voxels"):
+        read_labels(path, like=like)

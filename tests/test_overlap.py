@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from napari_salt.core.overlap import Behind, ahead
+from napari_salt.core.segment.threads import Behind, ahead
 
 
 @pytest.fixture(autouse=True)

@@ -25,13 +25,13 @@ def test_importing_it_loads_nothing_heavy():
 
 def test_configs_and_events_need_no_torch():
     names = "SaltConfig, SegmentConfig, TrainConfig, SliceResult, SliceUncertainty, TrainingEvent, SaltError"
-    loaded = modules_after(f"from napari_salt import {names}; import napari_salt.core.requests")
+    loaded = modules_after(f"from napari_salt import {names}; import napari_salt.terms.prompt_set")
     assert "numpy" in loaded
     assert "torch" not in loaded
 
 
 def test_bases_are_listed_and_downloaded_without_torch():
-    assert "torch" not in modules_after("import napari_salt.core.registry, napari_salt.core.download")
+    assert "torch" not in modules_after("import napari_salt.terms.registry, napari_salt.core.bases.download")
 
 
 @pytest.mark.parametrize("name", napari_salt.__all__)
@@ -55,7 +55,7 @@ def test_samples_are_stacks():
 
 
 def test_sample_layers():
-    from napari_salt._sample_data import full_labels, two_painted_slices
+    from napari_salt.gui._sample_data import full_labels, two_painted_slices
 
     (image, _, kind), (labels, _, labels_kind) = full_labels()
     assert (image.shape, kind, labels_kind) == (labels.shape, "image", "labels")

@@ -8,10 +8,10 @@ import pytest
 import torch
 import zarr
 
-from napari_salt.core.config import Preprocess
-from napari_salt.core.errors import InputError
-from napari_salt.core.preprocess import SliceReader, intensity_window, resize
-from napari_salt.core.stack import to_micrometres
+from napari_salt.core.paint.preprocess import SliceReader, intensity_window, resize
+from napari_salt.terms.config import Preprocess
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.stack import to_micrometres
 
 PERCENTILES = (0.1, 99.9)
 
@@ -106,6 +106,31 @@ def test_nearly_empty_images_use_their_extremes():
     array = np.zeros((3, 64, 64), np.uint8)
     array[1, 3, 3] = 200
     assert reader(array).raw(1)[0, 3, 3] == 1
+
+
+@pytest.mark.parametrize("where", ["scattered", "block", "dark"])
+def test_half_a_percent_of_the_voxels_spoils_no_window_with_a_reach(where):
+    array = (1000 + 10 * ramp(side=64)).astype(np.uint16)  # 1000 to 2000
+    clean = intensity_window(array, PERCENTILES, 0.25)
+    spoiled = array.copy()
+    if where == "scattered":
+        spoiled.reshape(3, -1)[:, ::200] = 65_535
+    else:
+        spoiled[:, :4, :5] = 0 if where == "dark" else 65_535
+    found = intensity_window(spoiled, PERCENTILES, 0.25)
+    assert (clean.low[0], clean.high[0]) == pytest.approx((1000, 2000), abs=10)
+    assert 700 < found.low[0] <= 1010
+    assert 1990 <= found.high[0] < 2300
+    old = intensity_window(spoiled, PERCENTILES)
+    assert old.high[0] == 65_535 or old.low[0] == 0
+
+
+def test_a_reach_leaves_a_clean_window_and_one_of_mostly_one_value_as_they_are():
+    array = ramp(side=64)
+    assert intensity_window(array, PERCENTILES, 0.25) == intensity_window(array, PERCENTILES)
+    nearly_empty = np.zeros((3, 64, 64), np.uint8)
+    nearly_empty[1, 3:6, 3:6] = 200
+    assert intensity_window(nearly_empty, PERCENTILES, 0.25).high == (200,)
 
 
 # What is not a number

@@ -11,12 +11,12 @@ from segment_anything import SamPredictor
 
 import tiny
 from napari_salt import samples
-from napari_salt.core.bases import load_base
-from napari_salt.core.config import Preprocess
-from napari_salt.core.errors import InputError
-from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.prompts import PromptPredictor
-from napari_salt.core.requests import PromptSet
+from napari_salt.core.bases.load import load_base
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.segment.prompts import PromptPredictor
+from napari_salt.terms.config import Preprocess
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.prompt_set import PromptSet
 
 BOX = (10.0, 5.0, 50.0, 40.0)
 
@@ -88,7 +88,7 @@ def test_prompts_land_on_the_same_place_at_every_size():
 @pytest.fixture
 def knows_boxes():
     base = tiny.base()
-    return PromptPredictor(replace(base, spec=replace(base.spec, name="lite-medsam")))
+    return PromptPredictor(replace(base, spec=replace(base.spec, boxes_only=True)))
 
 
 def test_a_base_that_knows_boxes_gets_boxes_around_a_click(knows_boxes):

@@ -18,13 +18,14 @@ from ome_zarr.reader import Reader
 
 import tiny
 from napari_salt import samples
-from napari_salt._segment_command import Outputs, run_segmentation
 from napari_salt.cli import main
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.config import SegmentConfig
-from napari_salt.core.errors import InputError
-from napari_salt.core.inference import segmentation_events
+from napari_salt.cli._outputs import Outputs
+from napari_salt.cli._segment import run_segmentation
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.segment.stack import segmentation_events
 from napari_salt.io import read_stack
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import InputError
 from stacks import multiscales, names, ome_zarr, save
 
 IMAGE, TRUTH = tiny.discs(8)
@@ -307,7 +308,7 @@ def test_kill_9(real):
     assert (whole.wait(), whole.stderr.close()) == (0, None)
     process = segmenting(real, "b.zarr", "--probabilities", "pb.tif")
     shown = b""
-    while b" 2/4" not in shown:
+    while b"segmenting: 50 %" not in shown:
         shown += process.stderr.read1(200)
         assert process.poll() is None, shown.decode()
     process.send_signal(signal.SIGKILL)

@@ -8,14 +8,15 @@ import torch
 
 import tiny
 from napari_salt import samples
-from napari_salt.core import runtime
-from napari_salt.core.bases import load_base
-from napari_salt.core.config import SaltConfig, SegmentConfig
-from napari_salt.core.errors import InputError
-from napari_salt.core.inference import segmentation_events
-from napari_salt.core.runtime import PAYS_FROM, forward_by
-from napari_salt.core.segmenter import Segmenter
+from napari_salt.core import devices
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases.load import load_base
+from napari_salt.core.segment import runtime
+from napari_salt.core.segment.runtime import PAYS_FROM, forward_by
+from napari_salt.core.segment.stack import segmentation_events
 from napari_salt.io import read_stack
+from napari_salt.terms.config import SaltConfig, SegmentConfig
+from napari_salt.terms.errors import InputError
 
 pytest.importorskip("openvino")
 
@@ -29,8 +30,8 @@ def a_segmenter(n_classes=2):
 @pytest.fixture
 def exact(monkeypatch):
     """Float32 also where the machine computes bfloat16."""
-    for module in ("compute", "runtime"):
-        monkeypatch.setattr(f"napari_salt.core.{module}.compute_dtype", lambda *_, **__: torch.float32)
+    for module in (devices, runtime):
+        monkeypatch.setattr(module, "compute_dtype", lambda *_, **__: torch.float32)
 
 
 @pytest.mark.parametrize("n_classes", [1, 3])
@@ -112,7 +113,7 @@ def test_parts_of_a_job_agree_on_what_computes():
 
 @pytest.mark.parametrize("name", ["tensorrt", ""])
 def test_an_unknown_runtime_is_named(name):
-    with pytest.raises(InputError, match=f"runtime is '{name}'; use one of auto, torch, openvino"):
+    with pytest.raises(InputError, match=f"runtime is '{name}'; give auto, torch or openvino"):
         SegmentConfig(runtime=name)
 
 

@@ -9,17 +9,11 @@ from torch import nn
 
 import lapack
 import tiny
-from napari_salt.core.config import SaltConfig
-from napari_salt.core.errors import InputError
-from napari_salt.core.salt import (
-    SaltParametrization,
-    adapted_layers,
-    attach,
-    detach,
-    merge,
-    trainable_parameters,
-)
-from napari_salt.core.svd import canonical_svd
+from napari_salt.core.adapt.layers import adapted_layers, detach, merge, trainable_parameters
+from napari_salt.core.adapt.salt import SaltParametrization, attach
+from napari_salt.core.adapt.svd import canonical_svd
+from napari_salt.terms.config import SaltConfig
+from napari_salt.terms.errors import InputError
 
 REFERENCE = Path(__file__).parent / "data" / "salt_reference_vectors.npz"
 

@@ -10,11 +10,11 @@ from torch.nn import functional as F
 import napari_salt as ns
 import tiny
 from checkpoints import random_values
-from napari_salt.core import hiera
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.bases import load_base
-from napari_salt.core.errors import BaseModelError
-from napari_salt.core.segmenter import Segmenter
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases import hiera
+from napari_salt.core.bases.load import load_base
+from napari_salt.terms.errors import BaseModelError
 
 WIDTH = 16
 STAGES = (1, 1, 2, 1)

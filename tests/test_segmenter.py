@@ -9,14 +9,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import tiny
-from napari_salt.core import bases
-from napari_salt.core.annotations import IGNORE
-from napari_salt.core.config import SaltConfig
-from napari_salt.core.crops import Batch
-from napari_salt.core.losses import segmentation_loss
-from napari_salt.core.salt import adapted_layers, trainable_parameters
-from napari_salt.core.segmenter import Segmenter, class_probabilities
-from napari_salt.core.steps import loss_and_gradients
+from napari_salt.core.adapt.layers import adapted_layers, trainable_parameters
+from napari_salt.core.adapt.segmenter import Segmenter, class_probabilities
+from napari_salt.core.bases import load as bases
+from napari_salt.core.paint.annotations import IGNORE
+from napari_salt.core.paint.crops import Batch
+from napari_salt.core.train.losses import segmentation_loss
+from napari_salt.core.train.steps import loss_and_gradients
+from napari_salt.terms.config import SaltConfig
 
 B = K = 3
 
@@ -216,7 +216,7 @@ def test_bfloat16_changes_little(monkeypatch):
     tiny.shake(model, std=0.02)
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):
-        monkeypatch.setattr("napari_salt.core.compute.compute_dtype", lambda *_, dtype=dtype, **__: dtype)
+        monkeypatch.setattr("napari_salt.core.devices.compute_dtype", lambda *_, dtype=dtype, **__: dtype)
         losses[dtype] = loss_and_gradients(model, batch)
     exact, loss = losses[torch.float32], losses[torch.bfloat16]
     assert loss.dtype == torch.float32

@@ -1,24 +1,23 @@
 """Decompositions that are kept from one session to the next."""
 
+import logging
 import os
 
 import pytest
 import torch
 from torch import nn
 
-from napari_salt.core.config import SaltConfig
-from napari_salt.core.salt import (
-    SaltParametrization,
-    attach,
-)
-from napari_salt.core.svd import canonical_svd, remembered_svd
+from napari_salt.core.adapt.salt import SaltParametrization, attach
+from napari_salt.core.adapt.svd import canonical_svd, remembered_svd
+from napari_salt.terms.config import SaltConfig
+from napari_salt.terms.stopping import check_stop, stopping_by
 
 
 @pytest.fixture
 def large(monkeypatch, tmp_path):
     """A weight whose decomposition is kept, in an empty cache folder."""
     monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path))
-    monkeypatch.setattr("napari_salt.core.svd.WORTH_KEEPING", 20 * 30 * 20)
+    monkeypatch.setattr("napari_salt.core.adapt.svd.WORTH_KEEPING", 20 * 30 * 20)
     return torch.randn(30, 20, 1, 1, generator=torch.Generator().manual_seed(4))
 
 
@@ -54,7 +53,7 @@ def test_the_svds_used_last_stay(large, tmp_path, monkeypatch):
         remembered_svd(large + change)
         for path in (tmp_path / "svd").iterdir():
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
-    monkeypatch.setattr("napari_salt.core.svd.KEPT_BYTES", 3.5 * path.stat().st_size)
+    monkeypatch.setattr("napari_salt.core.adapt.svd.KEPT_BYTES", 3.5 * path.stat().st_size)
     remembered_svd(large)
     remembered_svd(large + 3)
     monkeypatch.setattr(torch.linalg, "svd", no_svd)
@@ -66,7 +65,7 @@ def test_the_svds_used_last_stay(large, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("seconds", "told"), [(-1, ["0 of 3", "1 of 3", "2 of 3"]), (60, [])])
 def test_how_far_a_decomposition_is_is_logged_where_it_takes_long(monkeypatch, caplog, seconds, told):
-    monkeypatch.setattr("napari_salt.core.svd.TELL_SECONDS", seconds)
+    monkeypatch.setattr("napari_salt.core.adapt.svd.TELL_SECONDS", seconds)
     model = nn.Sequential(*(nn.Linear(4, 4) for _ in range(3)))
     with caplog.at_level("INFO"):
         attach(model, SaltConfig(targets=("0", "1", "2")))
@@ -84,3 +83,22 @@ def test_without_a_cache_folder_svds_are_computed(large, monkeypatch, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "file"))
     assert torch.equal(remembered_svd(large)[1], canonical_svd(large)[1])
+
+
+def test_decomposing_can_be_stopped_whatever_is_logged():
+    seen = []
+
+    def stop_at_the_third():
+        seen.append(None)
+        if len(seen) == 3:
+            raise InterruptedError
+
+    model = nn.Sequential(*(nn.Linear(8, 8) for _ in range(6)))
+    logging.disable(logging.CRITICAL)
+    try:
+        with stopping_by(stop_at_the_third), pytest.raises(InterruptedError):
+            attach(model, SaltConfig(targets=tuple("012345")))
+    finally:
+        logging.disable(logging.NOTSET)
+    assert len(seen) == 3
+    check_stop()  # outside nothing is stopped

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 import tiny
-from napari_salt.core import training
-from napari_salt.core.annotations import read_annotations
-from napari_salt.core.averaging import MovingAverage
-from napari_salt.core.config import Preprocess, SaltConfig
-from napari_salt.core.crops import Augmentation, CropSampler
-from napari_salt.core.errors import AdapterError, InputError
-from napari_salt.core.inference import segment
+from napari_salt.core.adapt.segmenter import Segmenter
 from napari_salt.core.metrics import dice
-from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.segmenter import Segmenter
-from napari_salt.core.steps import warm_start
-from napari_salt.core.training import train, training_events
+from napari_salt.core.paint.annotations import read_annotations
+from napari_salt.core.paint.crops import Augmentation, CropSampler
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.segment.whole import segment
+from napari_salt.core.train import training
+from napari_salt.core.train.averaging import MovingAverage
+from napari_salt.core.train.steps import warm_start
+from napari_salt.core.train.training import train, training_events
+from napari_salt.terms.config import Preprocess, SaltConfig
+from napari_salt.terms.errors import AdapterError, InputError
 from tiny import QUICK
 
 IMAGE, TRUTH = tiny.discs()
@@ -184,13 +184,20 @@ def test_training_leaves_the_callers_random_numbers_alone():
 
 
 def test_decomposing_the_base_is_no_training(monkeypatch):
+    clock = time.monotonic
+    hour = 3600.0
+    decomposing = 0.0
+
     def slow(*arguments):
-        time.sleep(0.5)
+        nonlocal decomposing
+        decomposing += hour
         return Segmenter(*arguments)
 
     monkeypatch.setattr(training, "Segmenter", slow)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + decomposing)
     start = next(training_events(IMAGE, PAINT, replace(QUICK, steps=None, minutes=0.01)))
-    assert start.seconds < 0.5
+    assert decomposing == hour
+    assert start.seconds < hour
 
 
 # Stopping and going on
@@ -305,6 +312,49 @@ def test_paint_that_looks_like_strokes_is_remarked_on():
 def test_a_split_that_leaks_is_remarked_on():
     start = next(training_events(IMAGE, tiny.painted(TRUTH, 0, 1, 2, 3), QUICK))
     assert "next to a slice that training sees" in start.message
+
+
+def two_classes():
+    """Class 2 is painted on a slice that is never held out."""
+    paint = tiny.painted(TRUTH, 0, 1, 4, 5)
+    paint[0, :6, :6] = 2
+    return paint
+
+
+def test_a_class_that_is_not_held_out_does_not_count(tiny_base):
+    """Class 2 is neither in the held-out slice nor found in it at first; it scored 1."""
+    start, *events = training_events(IMAGE, two_classes(), QUICK)
+    assert "label 2 is not in the held-out paint" in start.message
+    scored = [event.held_out_dice for event in events if event.held_out_dice]
+    assert scored
+    assert all(dice.get(2, 0) == 0 for dice in scored)
+    assert all(1 in dice for dice in scored)
+    assert 2 not in events[-1].adapter.held_out_dice or events[-1].adapter.held_out_dice[2] == 0
+
+
+def test_without_any_class_in_the_held_out_paint_it_is_said_and_the_latest_is_kept(monkeypatch, tiny_base):
+    monkeypatch.setattr(training, "held_out_dice", lambda segmenter, *_: (None,) * segmenter.n_classes)
+    events = list(training_events(IMAGE, PAINT, QUICK))
+    measured = [event for event in events if event.phase == "learn" and event.held_out_dice is not None]
+    assert len(measured) > 1
+    assert all(event.adapter and event.held_out_dice == {} for event in measured)
+    assert events[-1].adapter.held_out_dice == {}
+    assert not same(events[-1].adapter, measured[0].adapter)
+
+
+def test_many_classes_are_asked_about(tiny_base):
+    paint = np.zeros_like(TRUTH)
+    for value in range(1, 11):
+        paint[[1, 4], 5 * value : 5 * value + 3, 10:40] = value
+    start = next(training_events(IMAGE, paint, QUICK))
+    assert "10 classes are learnt: if the labels are numbers of objects" in start.message
+    assert "numbers of objects" not in next(training_events(IMAGE, PAINT, QUICK)).message
+
+
+def test_an_adapter_below_the_forest_is_logged(tiny_base, caplog):
+    adapter = train(IMAGE, PAINT, replace(QUICK, steps=1))
+    (text,) = [r.getMessage() for r in caplog.records if "random forest" in r.getMessage()]
+    assert f"and {adapter.held_out_dice[1]:.2f})" in text
 
 
 # The moving average

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import tiny
-from napari_salt.core import steps, training
-from napari_salt.core.config import TrainConfig
-from napari_salt.core.errors import BaseModelError, DeviceError, InputError, SaltError
-from napari_salt.core.training import train, training_events
+from napari_salt.core.train import steps, training
+from napari_salt.core.train.training import train, training_events
+from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.errors import BaseModelError, DeviceError, InputError, SaltError
 from tiny import QUICK, WARM
 
 IMAGE, TRUTH = tiny.discs()

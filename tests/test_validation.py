@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from napari_salt.core.annotations import IGNORE, PaintedSlice
-from napari_salt.core.config import Preprocess
-from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.validation import held_out_dice
+from napari_salt.core.paint.annotations import IGNORE, PaintedSlice
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.train.validation import held_out_dice, mean_dice
+from napari_salt.terms.config import Preprocess
 
 SIDE = 64
 
@@ -81,4 +81,27 @@ def test_slices_without_anything_known_are_passed_over():
     image = stack()
     nothing = known(image, 0, slice(0, 0))
     assert scored(image, nothing, known(image, 1, slice(5), slice(5))) == (1, 1)
-    assert scored(image, nothing) == (1, 0)
+    assert scored(image, nothing) == (None, 0)
+
+
+def test_a_class_that_is_neither_there_nor_found_has_no_score():
+    class Two(Threshold):
+        n_classes = 2
+
+        def forward(self, images):
+            bright = super().forward(images)
+            return torch.cat([bright, torch.full_like(bright, -1)], 1)
+
+    image = stack()
+    reader = SliceReader(image, Preprocess(percentiles=(0, 100)))
+    painted = known(image, 0, slice(10), slice(10))
+    assert held_out_dice(Two(), reader, [painted]) == (1, None)
+    painted.target[3, 3] = 2
+    assert held_out_dice(Two(), reader, [painted])[1] == 0
+    painted.target[:10, :10] = 0
+    assert held_out_dice(Two(), reader, [painted]) == (0, None)  # found, though it is not there
+
+
+def test_the_mean_is_of_what_has_a_score():
+    assert mean_dice([0.2, 0.4]) == pytest.approx(0.3)
+    assert np.isnan(mean_dice([]))

@@ -7,23 +7,27 @@ import pytest
 
 pytest.importorskip("pytestqt")
 
+from qtpy.QtWidgets import QComboBox, QLabel
 
 import tiny
 from gui import Desk, bytes_of
+from hands import CTRL, KEYS
 from napari_salt import cli
-from napari_salt.core.card import AdapterCard
+from napari_salt.core.train.forest import forest_held_out_dice
 from napari_salt.io import read_labels
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.config import TrainConfig
 
 pytestmark = pytest.mark.gui
 
 
 def test_the_widget_takes_what_is_open(painted):
-    session = painted.session
-    assert session.source.layer is painted.image
-    assert session.labels is painted.paint
-    assert session.paint.slices == (1, 4)
-    assert painted.widget.annotate.table.item(0, 1).text() == "1"
-    assert [painted.widget.annotate.slices.item(i).text() for i in range(2)] == ["1", "4"]
+    hands = painted.hands
+    assert hands.find(QComboBox, "image", "Annotate").currentText() == "discs"
+    assert hands.find(QComboBox, "labels", "Annotate").currentText() == "paint"
+    pixels = np.count_nonzero(painted.paint.data)
+    assert hands.table() == [("", "1", "class 1", f"{pixels:,}", "2")]
+    assert hands.entries("painted") == ["1", "4"]
 
 
 def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, tmp_path, base):
@@ -31,25 +35,25 @@ def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, 
     painted.train()
     history = painted.session.training.history
     assert history.steps[-1] == 6
-    assert history.scores[1]
-    assert history.forest[1] >= 0
+    assert history.curve(1)[1]
+    config = TrainConfig(slices=(1, 4))
+    assert history.forest == forest_held_out_dice(painted.image.data, np.asarray(painted.paint.data), config)
+    assert set(history.forest) == {1}
     plot = painted.widget.train.plot
     assert [len(curve.xData) for curve in plot.listDataItems()] == [
         len(history.steps),
-        len(history.scored_steps),
+        len(history.scores),
     ]
     assert painted.session.adapter.path is None
-    painted.widget.segment.stack.click()
-    painted.finish()
+    painted.segment()
     first = painted.viewer.layers["discs class 1"]
-    assert painted.session.save_adapter(tmp_path / "discs.salt.safetensors", name="discs")
+    painted.save(tmp_path / "discs.salt.safetensors", name="discs")
     assert AdapterCard.read(tmp_path / "discs.salt.safetensors").name == "discs"
 
-    second = Desk(make_napari_viewer(show=False), tmp_path / "second", base)
+    second = Desk(make_napari_viewer(show=True), tmp_path / "second", base, painted.engine)
     image, _ = second.open(painted.image.data)
-    assert second.widget.load(tmp_path / "discs.salt.safetensors")
-    second.widget.segment.stack.click()
-    second.finish()
+    second.hands.press("Load...", "", second.hands.file(tmp_path / "discs.salt.safetensors"))
+    second.segment()
     np.testing.assert_array_equal(second.viewer.layers["discs discs"].data, first.data)
     second.close()
 
@@ -71,30 +75,28 @@ def command_line(folder, image, base):
 
 
 def test_the_preview_follows_the_slice_while_training(painted):
-    painted.session.options.steps = 100_000
-    painted.viewer.dims.set_current_step(0, 2)
-    painted.widget.train.train.click()
-    painted.wait(lambda: "SALT preview" in painted.viewer.layers)
-    assert painted.session.previewing._shown == 2
-    painted.viewer.dims.set_current_step(0, 5)
-    painted.wait(lambda: painted.session.previewing._shown == 5)
+    hands = painted.hands
+    painted.begin()
+    painted.wait(lambda: "SALT preview" in hands.layers())
     preview = painted.viewer.layers["SALT preview"]
     assert preview.data.shape == (64, 64)
-    assert preview is not painted.session.labels
-    assert painted.viewer.layers.selection.active is not preview
-    painted.widget.train.preview.setChecked(False)
-    assert "SALT preview" not in painted.viewer.layers
-    painted.session.stop()
+    painted.wait(preview.data.any)
+    seen = hands.picture()
+    hands.wheel(-3, CTRL)
+    painted.wait(lambda: (hands.picture() != seen).any() and preview.data.any())
+    assert painted.viewer.layers.selection.active is painted.paint
+    hands.tick("live preview", on=False)
+    assert "SALT preview" not in hands.layers()
+    hands.press("Stop", "Train")
     painted.finish()
 
 
 def test_two_viewers_have_two_sessions(painted, make_napari_viewer, tmp_path, base):
-    other = Desk(make_napari_viewer(show=False), tmp_path / "other", base)
+    other = Desk(make_napari_viewer(show=True), tmp_path / "other", base, painted.engine)
     image, truth = tiny.discs(4, seed=1)
     other.open(image, tiny.painted(truth, 0, 2))
-    painted.session.options.steps = other.session.options.steps = 3
-    painted.widget.train.train.click()
-    other.widget.train.train.click()
+    painted.begin(20)
+    other.begin(20)
     assert painted.session.job == other.session.job == "train"
     painted.finish()
     other.finish()
@@ -105,29 +107,28 @@ def test_two_viewers_have_two_sessions(painted, make_napari_viewer, tmp_path, ba
 
 
 def test_buttons_that_cannot_work_say_why(desk):
-    train, segment = desk.widget.train, desk.widget.segment
-    assert not train.train.isEnabled()
-    assert "choose an image layer" in train.train.toolTip()
-    image, truth = tiny.discs(6)
+    hands = desk.hands
+    assert not hands.enabled("Train", "Train")
+    assert "choose an image layer" in hands.tooltip("Train", "Train")
+    image, _ = tiny.discs(6)
     desk.open(image)
-    assert "labels layer" in train.train.toolTip()
-    desk.widget.annotate.new.click()
-    assert "paint a class" in train.reason.text()
-    assert not segment.stack.isEnabled()
-    assert "train or load an adapter" in segment.stack.toolTip()
-    labels = desk.session.labels
-    desk.viewer.dims.set_current_step(0, 1)
-    labels.data_setitem(tuple(np.nonzero(tiny.painted(truth, 1))), 1)
-    desk.wait(train.train.isEnabled)
-    labels.undo()
-    desk.wait(lambda: not train.train.isEnabled())
+    assert "labels layer" in hands.tooltip("Train", "Train")
+    hands.press("New")
+    assert hands.reads("paint a class", "Train")
+    assert not hands.enabled("Stack")
+    assert "train or load an adapter" in hands.tooltip("Stack")
+    hands.press("Activate the paint brush")
+    hands.stroke((2, 20, 20), (2, 20, 40))
+    desk.wait(lambda: hands.enabled("Train", "Train"))
+    hands.key(KEYS.Key_Z, CTRL)
+    desk.wait(lambda: not hands.enabled("Train", "Train"))
 
 
 def test_new_labels_lie_on_the_image(desk):
     image, _ = tiny.discs(6)
     layer, _ = desk.open(image, scale=(3, 0.5, 0.5), translate=(1, 2, 3), units=("um", "um", "um"))
-    desk.widget.annotate.new.click()
-    labels = desk.session.labels
+    desk.hands.press("New")
+    labels = desk.viewer.layers["discs paint"]
     assert labels.data.shape == image.shape
     np.testing.assert_allclose(labels.scale, layer.scale)
     np.testing.assert_allclose(labels.translate, layer.translate)
@@ -138,12 +139,11 @@ def test_new_labels_lie_on_the_image(desk):
 def test_labels_of_another_shape_are_named_with_the_remedy(desk):
     image, _ = tiny.discs(6)
     desk.open(image)
-    wrong = desk.viewer.add_labels(np.zeros((6, 32, 64), np.uint8), name="small")
-    desk.session.set_labels(wrong)
-    text = desk.widget.annotate.problem.text()
-    assert "(6, 32, 64)" in text
-    assert "(6, 64, 64)" in text
-    assert not desk.widget.train.train.isEnabled()
+    desk.viewer.add_labels(np.zeros((6, 32, 64), np.uint8), name="small")
+    desk.hands.choose("labels", "small", "Annotate")
+    assert desk.hands.reads("(6, 32, 64)", "Annotate")
+    assert desk.hands.reads("(6, 64, 64)", "Annotate")
+    assert not desk.hands.enabled("Train", "Train")
 
 
 def test_strokes_are_asked_about_once(desk):
@@ -152,42 +152,42 @@ def test_strokes_are_asked_about_once(desk):
     strokes[1, 10:12, 5:60] = 1
     strokes[4, 20:22, 5:60] = 1
     desk.open(image, strokes)
-    desk.answers = ["Background"]
+    hands = desk.hands
+    hands.expect(hands.answer("Background"))
     desk.train(3)
-    desk.wait(lambda: desk.session.adapter is not None)
+    assert hands.answered()
+    desk.wait(lambda: hands.reads("not saved yet", "Model"))
     desk.finish()
-    assert len(desk.asked) == 1
-    desk.train(3)
-    assert len(desk.asked) == 1
+    desk.train(3)  # a second question would fail: nobody expects it
 
 
 def test_results_larger_than_the_limit_go_to_disk(painted, tmp_path):
     import zarr
 
     painted.train(3)
-    painted.session.options.memory_limit = 1000
-    painted.widget.segment.stack.click()
+    hands = painted.hands
+    hands.unfold("options")
+    hands.type("in memory to", "0.00")
+    hands.press("Stack")
     assert painted.session.job == ""
-    assert "choose a folder" in painted.problems[-1][1]
-    painted.session.options.folder = tmp_path
-    painted.widget.segment.stack.click()
-    painted.finish()
+    assert "choose a folder" in painted.problems[-1]
+    hands.press("Folder...", "", hands.folder(tmp_path))
+    painted.segment()
     layer = painted.viewer.layers["discs class 1"]
     assert isinstance(layer.data, zarr.Array)
     written = zarr.open_group(tmp_path / "discs class 1.zarr", mode="r")
     np.testing.assert_array_equal(written["0"][:], np.asarray(layer.data))
     assert written.attrs["ome"]["multiscales"][0]["axes"][0]["name"] == "z"
-    painted.session.options.memory_limit = 10**9
-    painted.widget.segment.stack.click()
-    painted.finish()
+    hands.type("in memory to", "1")
+    painted.segment()
     np.testing.assert_array_equal(painted.viewer.layers[-1].data, written["0"][:])
 
 
 def test_probability_layers(painted):
     painted.train(3)
-    painted.widget.segment.probabilities.setChecked(True)
-    painted.widget.segment.stack.click()
-    painted.finish()
+    painted.hands.unfold("options")
+    painted.hands.tick("probability layers", on=True)
+    painted.segment()
     found = painted.viewer.layers["discs class 1 P(class 1)"]
     labels = painted.viewer.layers["discs class 1"]
     assert found.data.dtype == np.float16
@@ -198,41 +198,45 @@ def test_probability_layers(painted):
 
 def test_the_slice_to_paint_next_is_one_click_away(painted):
     painted.train(3)
-    painted.widget.next.search.click()
+    hands = painted.hands
+    hands.press("Find")
     painted.finish()
-    ranked = [index for index, _ in painted.session.suggesting.ranked]
+    ranked = hands.entries("Slices to paint, best first", "Next")
     assert ranked
-    assert not {1, 4} & set(ranked)
-    painted.widget.next.go.click()
-    assert painted.session.current_slice == ranked[0]
+    assert not {"1", "4"} & set(ranked)
+    hands.press(f"Paint slice {ranked[0]} next")
+    assert painted.viewer.dims.current_step[0] == int(ranked[0])
+    hands.take("Slices to paint, best first", ranked[-1], "Next")
+    assert painted.viewer.dims.current_step[0] == int(ranked[-1])
+    hands.take("painted", "4")
+    assert painted.viewer.dims.current_step[0] == 4
 
 
 def test_without_the_adapter_the_base_is_shown(painted):
     painted.train(30)
-    painted.widget.segment.stack.click()
-    painted.finish()
-    painted.widget.model.compare.setChecked(False)
-    painted.widget.segment.stack.click()
-    painted.finish()
+    painted.segment()
+    painted.hands.tick("with adapter", on=False)
+    painted.segment()
     layers = {layer.name: layer for layer in painted.viewer.layers}
     assert "discs class 1 (base alone)" in layers
     assert (layers["discs class 1 (base alone)"].data != layers["discs class 1"].data).any()
 
 
 def test_a_damaged_adapter_is_refused_and_the_old_one_stays(painted, tmp_path):
+    hands = painted.hands
     painted.train(3)
-    assert painted.session.save_adapter(tmp_path / "good.salt.safetensors")
-    kept = painted.session.adapter
+    painted.save(tmp_path / "good.salt.safetensors", name="the good one")
     (tmp_path / "bad.safetensors").write_bytes(b"nonsense")
-    assert not painted.widget.load(tmp_path / "bad.safetensors")
-    assert painted.session.adapter is kept
-    assert painted.problems[-1][0] == "adapter"
+    hands.press("Load...", "", hands.file(tmp_path / "bad.safetensors"))
+    assert hands.reads("the good one", "Model")
+    assert hands.reads("bad.safetensors", "Model")
+    assert "bad.safetensors" in painted.problems[-1]
 
 
 def test_names_and_colours_are_the_users(painted):
-    item = painted.widget.annotate.table.item(0, 2)
-    item.setText("nucleus")
+    painted.hands.name_class(0, "nucleus")
     painted.train(3)
+    assert painted.hands.reads("nucleus", "Model")
     info = painted.session.adapter.card.classes[0]
     assert info.name == "nucleus"
     color = painted.paint.get_color(1)
@@ -241,20 +245,19 @@ def test_names_and_colours_are_the_users(painted):
 
 @pytest.mark.parametrize("orientation", ["fixed", "any"])
 def test_orientation_is_what_the_user_says(painted, orientation):
-    choice = painted.widget.annotate.orientation
-    assert choice.currentText() == "automatic"
-    choice.setCurrentText(orientation)
-    choice.activated.emit(choice.currentIndex())
+    hands = painted.hands
+    assert hands.find(QComboBox, "orientation").currentText() == "automatic"
+    hands.choose("orientation", orientation)
     painted.train(3)
     assert painted.session.adapter.card.preprocess.turns == (orientation == "any")
-    assert f"orientation {orientation}" in painted.widget.model.card.toolTip()
+    assert f"orientation {orientation}" in hands.find(QLabel, "<b>", "Model").toolTip()
 
 
 def test_keys_collide_with_none_of_naparis():
     from app_model.types import KeyBinding
     from napari.utils.shortcuts import default_shortcuts
 
-    from napari_salt._keys import KEYS
+    from napari_salt.gui._keys import KEYS
 
     taken = {
         KeyBinding.from_int(int(k)) if not isinstance(k, KeyBinding) else k
@@ -285,14 +288,13 @@ def test_commands_and_menus_are_registered(make_napari_viewer):
     assert any("napari-salt" in command for command in segment)
 
 
-def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_path):
+def test_the_reader_takes_adapters_and_declines_other_files(tmp_path):
     from napari.utils.notifications import notification_manager
     from safetensors.numpy import save_file
 
-    from napari_salt._reader import get_reader
+    from napari_salt.gui._reader import get_reader
 
-    painted.train(3)
-    painted.session.save_adapter(tmp_path / "a.salt.safetensors")
+    tiny.adapter().save(tmp_path / "a.salt.safetensors")
     assert get_reader(str(tmp_path / "a.salt.safetensors")) is not None
     save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
     assert get_reader(str(tmp_path / "other.safetensors")) is None
@@ -303,6 +305,5 @@ def test_a_dropped_adapter_is_loaded_and_other_files_are_declined(painted, tmp_p
 def test_the_card_is_what_the_file_tells(painted):
     painted.train(3)
     card = painted.session.adapter.card
-    text = painted.widget.model.card.text()
-    assert card.base_model in text
+    assert painted.hands.reads(card.base_model, "Model")
     assert json.loads(card.metadata()["training"])["painted_slices"] == [1, 4]

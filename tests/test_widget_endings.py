@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -18,37 +19,33 @@ pytestmark = pytest.mark.gui
 
 
 def test_stop_ends_training_within_a_step_and_leaves_a_usable_adapter(painted):
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: len(painted.session.training.history.steps) >= 2)
-    painted.widget.train.stop.click()
+    painted.hands.press("Stop", "Train")
     steps = painted.session.training.history.steps[-1]
     painted.finish()
     # Steps of the tiny base take milliseconds: some are on their way when Stop is pressed.
     assert painted.session.training.history.steps[-1] < steps + 100
     assert painted.session.adapter is not None
-    painted.widget.segment.slice.click()
+    painted.hands.press("Slice")
     painted.finish()
-    assert "discs class 1" in painted.viewer.layers
+    assert "discs class 1" in painted.hands.layers()
 
 
 def test_training_can_be_cancelled_in_the_activity_dock(painted):
-    from napari.utils import progress
-
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: len(painted.session.training.history.steps) >= 2)
-    bars = [bar for bar in progress._all_instances if "SALT" in (bar.desc or "")]
-    assert len(bars) == 1
-    bars[0].cancel()
+    hands = painted.hands
+    hands.press("activity")
+    hands.wait(lambda: hands.reads("SALT training"))
+    hands.press("Cancel")
     painted.finish()
-    assert painted.session.adapter is not None
-    assert not [bar for bar in progress._all_instances if "SALT" in (bar.desc or "")]
+    assert hands.reads("not saved yet", "Model")
+    hands.wait(lambda: not hands.reads("SALT training"))
 
 
 def test_closing_the_session_while_training_ends_the_engine(painted):
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: painted.session.training.history.steps)
     process = painted.session.engine._process
     assert alive(process)
@@ -57,8 +54,7 @@ def test_closing_the_session_while_training_ends_the_engine(painted):
 
 
 def test_closing_the_viewer_while_training_ends_the_engine(painted):
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: painted.session.training.history.steps)
     process = painted.session.engine._process
     painted.viewer.close()
@@ -66,12 +62,15 @@ def test_closing_the_viewer_while_training_ends_the_engine(painted):
 
 
 def test_layers_may_be_removed_while_training(painted):
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: painted.session.training.history.steps)
-    painted.viewer.layers.clear()
-    assert painted.session.source is None
-    painted.session.stop()
+    hands = painted.hands
+    for name in hands.layers():
+        if name in hands.layers():  # the preview goes with its image
+            hands.layer(name)
+            hands.press("Delete selected layers")
+    assert hands.layers() == []
+    hands.press("Stop", "Train")
     painted.finish()
     assert painted.session.adapter is not None
     assert not painted.problems
@@ -79,114 +78,129 @@ def test_layers_may_be_removed_while_training(painted):
 
 def test_removing_the_output_stops_segmenting(painted):
     painted.train()
-    painted.widget.segment.stack.click()
-    painted.wait(lambda: "discs class 1" in painted.viewer.layers)
-    painted.viewer.layers.remove("discs class 1")
+    painted.hands.press("Stack")
+    painted.wait(lambda: "discs class 1" in painted.hands.layers())
+    painted.hands.layer("discs class 1")
+    painted.hands.press("Delete selected layers")
     painted.finish()
-    assert "discs class 1" not in painted.viewer.layers
+    assert "discs class 1" not in painted.hands.layers()
     assert painted.session.segmenting.left == ()
 
 
-def test_a_stopped_segmentation_goes_on_where_it_was(painted):
-    painted.train()
-    painted.widget.segment.range.setText("0-3, 5")
-    painted.widget.segment.run_range.click()
-    painted.wait(lambda: painted.session.segmenting.progress[0] >= 1)
-    painted.session.stop()
-    painted.finish()
-    left = painted.session.segmenting.left
-    if left:  # the tiny base may have been faster than the stop
-        assert painted.widget.segment.resume.isVisibleTo(painted.widget)
-        painted.widget.segment.resume.click()
-        painted.finish()
-    assert painted.session.segmenting.left == ()
-    assert painted.session.segmenting.progress == (5, 5)
-    assert [layer.name for layer in painted.viewer.layers].count("discs class 1") == 1
-
-
-class Failing:
-    """A stack of which one slice cannot be read for the second time, once that is wanted."""
+class Slow:
+    """A stack on a disk that takes its time."""
 
     def __init__(self, data):
         self.data, self.shape, self.dtype, self.ndim = data, data.shape, data.dtype, data.ndim
-        self.index, self.reads = None, 0
 
     def __getitem__(self, key):
-        plane = self.data[key]
-        self.reads += self.index == key
-        if self.index == key and self.reads == 2:
+        time.sleep(0.1)
+        return self.data[key]
+
+
+def test_a_stopped_segmentation_goes_on_where_it_was(desk):
+    image, truth = tiny.discs(100)
+    desk.open(image, tiny.painted(truth, 1, 4))
+    desk.train()
+    desk.session.source.stack._data = Slow(image)
+    hands = desk.hands
+    hands.type("0-9, 20", "0-79, 90", "Segment")
+    hands.press("Range")
+    desk.wait(lambda: desk.session.segmenting.progress[0] >= 1)
+    hands.press("Stop", "Segment")
+    desk.finish()
+    left = desk.session.segmenting.left
+    assert 0 < len(left) < 81
+    assert hands.reads(f"Resume ({len(left)} left)", "Segment")
+    desk.session.source.stack._data = image
+    hands.press("Resume")
+    desk.finish()
+    assert desk.session.segmenting.left == ()
+    assert desk.session.segmenting.progress == (81, 81)
+    assert hands.layers().count("discs class 1") == 1
+
+
+class Failing:
+    """A stack of which slice 90 cannot be read, once, when it follows slice 89 as in segmenting."""
+
+    def __init__(self, data):
+        self.data, self.shape, self.dtype, self.ndim = data, data.shape, data.dtype, data.ndim
+        self.last, self.failed = None, False
+
+    def __getitem__(self, key):
+        fails = (self.last, key) == ((89,), (90,)) and not self.failed
+        self.last = key
+        if fails:
+            self.failed = True
             raise OSError("the disk is gone")
-        return plane
+        return self.data[key]
 
 
 def test_a_failure_while_segmenting_keeps_what_is_done_and_says_so(desk):
-    image, truth = tiny.discs(6)
-    failing = Failing(image)
+    image, truth = tiny.discs(120)  # so many messages at a time that they must not be taken in each other
     desk.open(image, tiny.painted(truth, 1, 4))
-    desk.session.source.stack._data = failing
-    desk.widget.train.preview.setChecked(False)  # it would read slices as well
+    desk.session.source.stack._data = Failing(image)
+    hands = desk.hands
+    hands.tick("live preview", on=False)  # it would read slices as well
     desk.train(3)
-    failing.index = (4,)
-    desk.widget.segment.stack.click()
+    desk.segment()
+    assert hands.reads("slice 90 of the layer cannot be read (OSError: the disk is gone)", "Segment")
+    assert hands.reads("the 90 finished slices are kept, and Resume goes on", "Segment")
+    assert "the disk is gone" in desk.problems[-1]
+    hands.press("Resume")
     desk.finish()
-    control, text = desk.problems[-1]
-    assert control == "segment"
-    assert "slice 4 of the layer cannot be read (OSError: the disk is gone)" in text
-    assert "the 4 finished slices are kept, and Resume goes on" in text
-    assert desk.widget.segment._problem.text() == text
-    desk.widget.segment.resume.click()
-    desk.finish()
-    assert desk.session.segmenting.progress == (6, 6)
+    assert desk.session.segmenting.progress == (120, 120)
 
 
 def test_unsaved_adapters_are_asked_about_before_they_go(painted):
     painted.train(3)
-    painted.answers = ["Keep", None, "Discard"]
-    kept = painted.session.adapter
-    painted.widget.model.reset.click()
-    assert painted.session.adapter is kept
-    painted.session.options.go_on = False
-    painted.widget.train.train.click()
+    hands = painted.hands
+    hands.press("Reset", "", hands.answer("Keep"))
+    assert hands.reads("not saved yet", "Model")
+    hands.tick("go on from the loaded adapter", on=False)
+    hands.press("Train", "Train", hands.answer("Cancel"))
     assert painted.session.job == ""
-    painted.widget.model.reset.click()
-    assert painted.session.adapter is None
+    assert hands.reads("not saved yet", "Model")
+    hands.press("Reset", "Model", hands.answer("Discard"))
+    assert hands.reads("no adapter", "Model")
 
 
 def test_the_autosaved_adapter_and_paint_come_back(painted):
     painted.train(3)
     content, paint = painted.session.adapter.content, painted.paint.data.copy()
-    painted.session.set_adapter(None)
-    painted.viewer.layers.remove(painted.paint)
-    entries = {saved.kind: saved for saved in painted.session.autosave.entries()}
-    painted.session.restore(entries["adapter"])
+    hands = painted.hands
+    hands.press("Reset", "Model", hands.answer("Discard"))
+    hands.layer("paint")
+    hands.press("Delete selected layers")
+    hands.pick("Restore", "adapter of discs")
+    assert hands.reads("not saved yet", "Model")
     assert painted.session.adapter.content == content
-    assert painted.session.adapter.path is None
-    painted.session.restore(entries["paint"])
-    np.testing.assert_array_equal(painted.session.labels.data, paint)
-    assert painted.session.paint.slices == (1, 4)
+    hands.pick("Restore", "paint of discs")
+    np.testing.assert_array_equal(hands.layer("discs paint (restored)").data, paint)
+    assert hands.entries("painted") == ["1", "4"]
 
 
 def test_a_crash_of_the_engine_is_told_and_loses_nothing(painted):
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: painted.session.adapter is not None)
     painted.session.engine._process.kill()
     painted.finish()
-    assert "stopped unexpectedly" in painted.problems[-1][1]
+    assert "stopped unexpectedly" in painted.problems[-1]
     assert painted.session.adapter is not None
-    painted.widget.segment.slice.click()
+    painted.hands.press("Slice")
     painted.finish()
-    assert "discs class 1" in painted.viewer.layers
+    assert "discs class 1" in painted.hands.layers()
 
 
-def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
-    desk = Desk(make_napari_viewer(), tmp_path, base)
+def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base, engine):
+    desk = Desk(make_napari_viewer(show=True), tmp_path, base, engine)
     image, truth = tiny.discs(6)
     desk.open(image, tiny.painted(truth, 1, 4))
     desk.train(3)
+    desk.hands.leave()
     session = weakref.ref(desk.session)
     desk.viewer.window.remove_dock_widget(desk.widget)
-    del desk.widget, desk.session, desk.ties
+    del desk.widget, desk.session, desk.ties, desk.hands
     viewer = desk.viewer
     del desk
     from qtpy.QtWidgets import QApplication
@@ -199,20 +213,19 @@ def test_the_widget_can_be_thrown_away(make_napari_viewer, tmp_path, base):
 
 
 def test_closing_the_dock_ends_the_engine(painted):
-    painted.session.options.steps = 100_000
-    painted.widget.train.train.click()
+    painted.begin()
     painted.wait(lambda: painted.session.training.history.steps)
     process = painted.session.engine._process
-    painted.viewer.window.remove_dock_widget(painted.widget)  # what the dock's x does
-    assert not alive(process)
+    painted.hands.press("close this panel", "SALT")
+    painted.wait(lambda: not alive(process))
 
 
 def test_opening_and_closing_it_twenty_times_leaves_nothing_behind(make_napari_viewer, tmp_path):
     import psutil
     from qtpy.QtWidgets import QApplication
 
-    from napari_salt._autosave import Autosave
-    from napari_salt._widget import SaltWidget
+    from napari_salt.gui._dock import SaltWidget
+    from napari_salt.session._autosave import Autosave
 
     viewer = make_napari_viewer()
     image, truth = tiny.discs(6)

@@ -7,13 +7,11 @@ import zarr
 
 pytest.importorskip("pytestqt")
 
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
-
 import napari_salt as ns
 import tiny
-from napari_salt._messages import Stop
-from napari_salt.core.adapter import Adapter
+from hands import CTRL
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.engine._messages import Stop
 
 pytestmark = pytest.mark.gui
 
@@ -54,36 +52,26 @@ CASES = {
 
 
 def choose(desk, *, axis=None, channels=None, level=None):
-    """Set the controls of the Annotate panel as a user would."""
-    panel = desk.widget.annotate
+    """Set the controls of the Annotate panel."""
+    hands = desk.hands
     if level is not None:
-        assert panel.level.isVisibleTo(panel)
-        panel.level.setValue(level)
+        hands.type("level", str(level), "Annotate")
     if axis is not None:
-        assert panel.channel_axis.isVisibleTo(panel)
-        position = panel.channel_axis.findText(axis)
-        panel.channel_axis.setCurrentIndex(position)
-        panel.channel_axis.activated.emit(position)
+        hands.choose("channels", axis, "Annotate")
     if channels is not None:
-        write(panel.channels, channels)
-
-
-def write(line, text):
-    line.selectAll()
-    QTest.keyClicks(line, text)
-    QTest.keyClick(line, Qt.Key.Key_Return)
+        hands.type("One channel, or up to three", channels, "Annotate")
 
 
 def paint(desk, *slices):
-    """Press New and paint what is true on some slices."""
-    desk.widget.annotate.new.click()
+    """Press New and paint what is true on some slices, all at once by napari's own call."""
+    desk.hands.press("New")
     source, labels = desk.session.source, desk.session.labels
     for index in slices:
         rows, columns = np.nonzero(TRUTH[index])
         desk.session.go_to(index)
         place = [np.full(rows.shape, i) for i in source.place(index)]
         labels.data_setitem((*place, rows, columns), 1)
-    desk.wait(lambda: desk.session.paint.slices == slices)
+    desk.wait(lambda: desk.hands.entries("painted") == [str(index) for index in slices])
     return labels
 
 
@@ -114,8 +102,7 @@ def test_it_is_painted_trained_on_and_segmented_where_it_lies(desk, data, how, c
     matches(labels, image, shape)
     desk.train(60)  # fewer may find nothing: a class head begins with what is common, the background
     assert desk.session.adapter.card.preprocess.channels == (3 if plain.ndim == 4 else 1)
-    desk.widget.segment.stack.click()
-    desk.finish()
+    desk.segment()
     assert not desk.problems
     assert desk.session.segmenting.progress == (len(plain), len(plain))
     result = desk.viewer.layers[-1]
@@ -134,8 +121,7 @@ def test_one_time_point_is_painted_and_all_are_segmented(desk):
     assert not labels.data[1].any()
     desk.train(4)
     assert desk.session.adapter.card.training["painted_slices"] == [1, 2]
-    desk.widget.segment.stack.click()
-    desk.finish()
+    desk.segment()
     result = desk.viewer.layers[-1].data
     assert result.shape == (2, 3, 64, 64)
     assert result[0].any()
@@ -145,38 +131,34 @@ def test_one_time_point_is_painted_and_all_are_segmented(desk):
 def test_a_channel_that_is_not_there_is_told_and_changes_nothing(desk):
     image, _ = desk.open(np.stack([OTHER, DISCS]))
     choose(desk, axis="axis 0 (2)", channels="1")
-    panel = desk.widget.annotate
+    hands = desk.hands
     for wrong, named in (("5", "channel 5"), ("0,1,0-3", "4 channels"), ("one", "'one'")):
-        write(panel.channels, wrong)
-        assert desk.problems[-1][0] in ("image", "channels")
-        assert named in desk.problems[-1][1]
-        assert panel._problem.isVisibleTo(panel)
-        assert named in panel._problem.text()
+        choose(desk, channels=wrong)
+        assert named.lower() in desk.problems[-1].lower()
+        assert hands.reads(named, "Annotate")
         source = desk.session.source
         assert (source.layer, source.channel_axis, source.channels) == (image, 0, (1,))
-        assert panel.channels.text() == "1"
-        assert panel.channels.isVisibleTo(panel)
-    write(panel.channels, "0")
+        assert hands.value("One channel, or up to three", "Annotate") == "1"
+    choose(desk, channels="0")
     assert desk.session.source.channels == (0,)
-    assert not panel._problem.isVisibleTo(panel)
+    assert not hands.reads("'one'", "Annotate")
 
 
 def test_what_the_engine_logs_is_in_naparis_log(desk, caplog):
     image = DISCS.astype(np.float32)
     image[1, 30, 30:33] = np.nan
     desk.open(image, tiny.painted(TRUTH, 1, 4))
-    desk.widget.train.steps.setValue(100_000)
-    desk.widget.train.train.click()
+    desk.begin()
     desk.wait(lambda: "slice 1 has 3 pixels that are not finite" in caplog.text)
     desk.wait(lambda: desk.session.adapter is not None)
-    desk.widget.train.stop.click()
+    desk.hands.press("Stop", "Train")
     desk.finish()
     caplog.clear()
-    desk.widget.segment.range.setText("1")
-    desk.widget.segment.run_range.click()
+    desk.hands.type("0-9, 20", "1", "Segment")
+    desk.hands.press("Range")
     desk.finish()
     desk.session.engine.send(Stop())  # as if pressed when the job was just over
-    desk.viewer.dims.set_current_step(0, 1)
+    desk.hands.wheel(1, CTRL)
     desk.wait(lambda: desk.session.previewing._shown == 1)
     assert not desk.problems
 
@@ -185,10 +167,8 @@ def test_the_controls_show_what_is_chosen_of_each_image(desk):
     pyramid, _ = desk.open([FINE, DISCS], multiscale=True)
     choose(desk, level=1)
     other = desk.viewer.add_image([FINE, DISCS], multiscale=True, name="other")
-    panel = desk.widget.annotate
     for layer in (other, pyramid):
-        position = panel.image.findData(layer)
-        panel.image.setCurrentIndex(position)
-        panel.image.activated.emit(position)
+        desk.hands.choose("image", layer.name, "Annotate")
         assert desk.session.source.layer is layer
-        assert panel.level.value() == desk.session.source.level == 0
+        assert desk.hands.value("level", "Annotate") == "0"
+        assert desk.session.source.level == 0

@@ -1,7 +1,9 @@
 """A SAM for 64x64 pixels with random weights, built in milliseconds, in the place of a real base."""
 
+import tempfile
 from collections.abc import Sequence
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch import nn
 
-from napari_salt.core.adapter import Adapter, ClassInfo
-from napari_salt.core.bases import BASES, BaseModel, BaseSpec, load_base, weights_digest
-from napari_salt.core.config import Preprocess, SaltConfig, TrainConfig
-from napari_salt.core.segmenter import Segmenter
+from napari_salt.core.adapt.adapter import Adapter, ClassInfo
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases.load import BASES, BaseModel, BaseSpec, weights_digest
+from napari_salt.terms.cache import file_digests
+from napari_salt.terms.config import Preprocess, SaltConfig, TrainConfig
 
 SIZE, CHANNELS, PATCH = 64, 32, 8
 SALT = SaltConfig(lora_rank=2)
@@ -78,25 +81,24 @@ def base(seed: int = 0) -> BaseModel:
 
 
 def use(monkeypatch, seed: int = 0) -> None:
-    """Make the name ``tiny`` a base model; the others stay what they are."""
-
-    def load(name, device="cpu"):
-        if name != SPEC.name:
-            return load_base(name, device)
-        model = base(seed)
-        model.module.requires_grad_(False).to(device)
-        return model
-
-    monkeypatch.setattr("napari_salt.core.training.load_base", load)
-    monkeypatch.setattr("napari_salt.core.adapter.load_base", load)
-    monkeypatch.setattr("napari_salt.core.adapter.BASES", {**BASES, SPEC.name: SPEC})
+    """Register the base model ``tiny``, with a checkpoint of its own."""
+    path = _checkpoint(seed)
+    spec = replace(SPEC, file=str(path), digest=f"sha256:{file_digests(path, ('sha256',))['sha256']}")
+    monkeypatch.setitem(BASES, SPEC.name, spec)
 
 
-def segmenter(n_classes: int = 1, salt: SaltConfig | None = SALT, seed: int = 0) -> Segmenter:
+@cache
+def _checkpoint(seed: int) -> Path:
+    return checkpoint(Path(tempfile.mkdtemp(prefix="tiny-")) / f"{seed}.pth", seed)
+
+
+def segmenter(
+    n_classes: int = 1, salt: SaltConfig | None = SALT, seed: int = 0, method: str = "salt"
+) -> Segmenter:
     """A segmenter on the tiny base, with the same tokens at every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Segmenter(module(seed), SPEC, n_classes, salt)
+        return Segmenter(module(seed), SPEC, n_classes, salt, method)
 
 
 def shake(model: nn.Module, seed: int = 1, std: float = 0.1) -> None:
@@ -113,9 +115,11 @@ def images(count: int = 1, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
 
 
-def adapter(values: Sequence[int] = (3, 200), *, preprocess: Preprocess | None = None) -> Adapter:
+def adapter(
+    values: Sequence[int] = (3, 200), *, preprocess: Preprocess | None = None, method: str = "salt"
+) -> Adapter:
     """An adapter with random values, as if trained on the tiny base."""
-    model = segmenter(len(values))
+    model = segmenter(len(values), method=method)
     shake(model)
     known = base()
     return Adapter(
@@ -123,7 +127,8 @@ def adapter(values: Sequence[int] = (3, 200), *, preprocess: Preprocess | None =
         base_model=SPEC.name,
         base_sha256=known.sha256,
         weights_sha256=known.weights_sha256,
-        salt=SALT,
+        method=method,
+        salt=SALT if method == "salt" else model.salt,
         classes=tuple(ClassInfo(value, f"class {value}", "#e6194b") for value in values),
         preprocess=preprocess or Preprocess(),
         training={"steps": 7, "device": "cpu", "held_out_dice": {"3": 0.5}},

@@ -1,10 +1,16 @@
-"""Accuracy of SALT beside other ways to learn from the same three painted slices, on nine sets.
+"""Accuracy of SALT beside other ways to learn from the same paint, on eleven sets.
 
-    python tests/benchmarks/accuracy.py [--only SET/METHOD[/seedN]] [--list | --table | --plot | --pictures]
+    python tests/benchmarks/accuracy.py [--piece K] [--only SET/METHOD/BUDGET/seedN]
+                                        [--list | --table | --plot | --pictures]
 
-Each set, method and seed runs in a process of its own (see ``accuracy_run.py``). Results go into
-``results/accuracy.json`` one by one, and runs that are there are not made again, so that this can be
+All of it takes eight hours on two cores, so it comes in pieces of under an hour. Each set, method, budget of
+paint and seed runs in a process of its own (see ``accuracy_run.py``), for a number of steps. Results go into
+``results/accuracy_steps.json`` one by one, and runs that are there are not made again, so that this can be
 stopped and started at will. Labels of the scored slices are kept in ``results/pictures``, outside git.
+
+With three slices all methods run on all sets, and the three that are compared over three seeds on `SEEDED`.
+With one slice and with strokes, each set is run with one seed, in turns (a Latin square of sets, budgets and
+seeds).
 """
 
 import argparse
@@ -17,44 +23,69 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from accuracy_report import METHODS, pictures, plot, table
-from sets import DATA, SETS, tiles
+from accuracy_report import METHODS, key, pictures, plot, table
+from sets import DATA, SETS, STEPS, tiles
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "accuracy.json"
+RESULTS = HERE / "results" / "accuracy_steps.json"
 PLOT = HERE.parents[1] / "docs" / "accuracy.png"
 FOREST_SECONDS = {"forest": 30.0, "encoder-forest": 150.0}
-SEEDED = ("vnc_sstem_half", "qcanet_embryo_8cell", "vertebra_mri")
-"""Sets on which SALT runs over three seeds: electron, light, and magnetic resonance."""
-MINUTES = 2.0
-START_SECONDS, TILE_SECONDS = 20.0, 1.0
-"""Imports and decompositions, and one tile: roughly, on two cores."""
+SEEDED = (
+    "vnc_sstem_half",
+    "fib25_medulla",
+    "qcanet_embryo_8cell",
+    "ovule_nuclei3d_1136",
+    "vertebra_mri",
+    "msd_hippocampus",
+)
+"""Sets with three seeds: two each of electron, light, and magnetic resonance."""
+COMPARED = ("salt", "lora", "s-sam")
+START_SECONDS, STEP_SECONDS, TILE_SECONDS = 20.0, 1.2, 1.0
+"""Imports and decompositions, a step, and one tile: roughly, on two cores."""
+PIECE_SECONDS = 3000
 
 
 @dataclass(frozen=True)
 class Run:
-    """One set, one method, one seed."""
+    """One set, one method, one budget of paint, one seed."""
 
     dataset: str
     method: str
+    budget: str = "three"
     seed: int = 0
 
     @property
     def key(self) -> str:
         """Its name in the results."""
-        return f"{self.dataset}/{self.method}/seed{self.seed}"
+        return key(self.dataset, self.method, self.budget, self.seed)
 
-    def seconds(self, minutes: float) -> float:
+    def seconds(self, steps: int) -> float:
         """How long it will take, about."""
         if self.method in FOREST_SECONDS:
             return FOREST_SECONDS[self.method] + tiles(self.dataset) * TILE_SECONDS
-        return START_SECONDS + 60 * minutes + tiles(self.dataset) * TILE_SECONDS
+        return START_SECONDS + steps * STEP_SECONDS + tiles(self.dataset) * TILE_SECONDS
 
 
 RUNS = (
     *(Run(name, method) for name in SETS for method in METHODS),
-    *(Run(name, "salt", seed) for name in SEEDED for seed in (1, 2)),
+    *(Run(name, method, "three", seed) for seed in (1, 2) for name in SEEDED for method in COMPARED),
+    *(
+        Run(name, method, budget, (place + shift) % 3)
+        for place, name in enumerate(SETS)
+        for shift, budget in enumerate(("one", "strokes"))
+        for method in (*COMPARED, "forest")
+    ),
 )
+
+
+def pieces(steps: int) -> list[list[Run]]:
+    """All runs in pieces of about `PIECE_SECONDS`."""
+    found: list[list[Run]] = [[]]
+    for run in RUNS:
+        if sum(other.seconds(steps) for other in found[-1]) + run.seconds(steps) > PIECE_SECONDS:
+            found.append([])
+        found[-1].append(run)
+    return found
 
 
 def main() -> None:
@@ -62,12 +93,13 @@ def main() -> None:
     options = arguments()
     folder = options.results.parent / "pictures"
     results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    chosen = [run for run in RUNS if any(fnmatch(run.key, o) for o in options.only)]
+    runs = RUNS if options.piece is None else pieces(options.steps)[options.piece]
+    chosen = [run for run in runs if any(fnmatch(run.key, o) for o in options.only)]
     if not chosen:
         sys.exit(f"no run is named {' or '.join(options.only)}; --list shows those there are")
     missing = [run for run in chosen if options.redo or run.key not in results]
     if options.list:
-        sys.stdout.write(listing(chosen, missing, options.minutes))
+        sys.stdout.write(listing(chosen, missing, options.steps))
     elif options.table or options.plot or options.pictures:
         if options.table:
             sys.stdout.write(table(results))
@@ -87,10 +119,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         action="append",
-        metavar="SET/METHOD[/seedN]",
+        metavar="SET/METHOD[/BUDGET[/seedN]]",
         help="runs to make, with * for any; may be given more than once",
     )
-    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training in each run")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training in each run")
+    parser.add_argument("--piece", type=int, help="make only the runs of this piece, from 0")
     parser.add_argument("--slices", type=int, help="score only so many slices of each stack, for a try")
     parser.add_argument("--redo", action="store_true", help="make again what has a result")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results")
@@ -99,7 +132,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--plot", action="store_true", help="draw docs/accuracy.png")
     parser.add_argument("--pictures", action="store_true", help="draw what each method found of a slice")
     options = parser.parse_args()
-    options.only = [o if o.count("/") == 2 else f"{o}*" for o in options.only or ["*"]]
+    options.only = [o if o.count("/") == 3 else f"{o}*" for o in options.only or ["*"]]
+    if options.piece is not None and not 0 <= options.piece < len(pieces(options.steps)):
+        parser.error(f"piece {options.piece} is not there; give 0 to {len(pieces(options.steps)) - 1}")
     return options
 
 
@@ -109,9 +144,9 @@ def make(missing: Sequence[Run], results: dict[str, Any], folder: Path, options:
         sys.exit(f"the benchmark stacks are not there: {DATA} is missing")
     failed = []
     for run in missing:
-        keep = folder / run.dataset / f"{run.method}-seed{run.seed}.npy"
+        keep = folder / f"{run.key}.npy"
         command = [sys.executable, HERE / "accuracy_run.py", run.dataset, run.method, "--keep", keep]
-        command += ["--seed", run.seed, "--minutes", options.minutes]
+        command += ["--budget", run.budget, "--seed", run.seed, "--steps", options.steps]
         command += ["--slices", options.slices] if options.slices else []
         done = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
@@ -133,14 +168,15 @@ def write(results: dict[str, Any], path: Path) -> None:
     fresh.replace(path)
 
 
-def listing(chosen: Sequence[Run], missing: Sequence[Run], minutes: float) -> str:
+def listing(chosen: Sequence[Run], missing: Sequence[Run], steps: int) -> str:
     """The runs, what is missing of them, and how long that will take."""
     lines = []
     for run in chosen:
-        state = f"{run.seconds(minutes):.0f} s" if run in missing else "done"
+        state = f"{run.seconds(steps):.0f} s" if run in missing else "done"
         lines.append(f"{run.key}: {state}\n")
-    hours = sum(run.seconds(minutes) for run in missing) / 3600
-    lines.append(f"{len(missing)} of {len(chosen)} runs are missing: about {hours:.1f} hours on 2 cores\n")
+    hours = sum(run.seconds(steps) for run in missing) / 3600
+    left = f"{len(missing)} of {len(chosen)} runs are missing: about {hours:.1f} hours on 2 cores"
+    lines.append(f"{len(pieces(steps))} pieces; {left}\n")
     return "".join(lines)
 
 

@@ -8,16 +8,17 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sets import SETS, own_part
+from sets import BUDGETS, SETS, own_part
 from skimage.segmentation import find_boundaries
 
 METHODS: Mapping[str, str] = {
     "salt": "SALT",
     "lora": "LoRA",
-    "ssam": "S-SAM",
+    "s-sam": "S-SAM",
     "decoder": "decoder only",
     "forest": "forest, filters",
     "encoder-forest": "forest, encoder",
+    "unet": "U-Net",
 }
 APART = 0.1
 """Between the dots of two methods, in rows of the plot."""
@@ -26,9 +27,15 @@ Results = Mapping[str, Mapping[str, Any]]
 Scores = Mapping[str, Any]
 
 
+def key(name: str, method: str, budget: str = "three", seed: int = 0) -> str:
+    """Name of a run in the results."""
+    return f"{name}/{method}/{budget}/seed{seed}"
+
+
 def table(results: Results) -> str:
-    """Markdown: accuracy of every method on every set, SALT's place, its seeds, and what methods cost."""
-    return "\n".join(filter(None, (accuracy(results), places(results), seeds(results), costs(results))))
+    """Markdown: accuracy of each method on each set, SALT's place, seeds, budgets, and what methods cost."""
+    parts = accuracy(results), places(results), seeds(results), budgets(results), costs(results)
+    return "\n".join(filter(None, parts))
 
 
 def accuracy(results: Results) -> str:
@@ -43,7 +50,7 @@ def accuracy(results: Results) -> str:
 def compared(results: Results) -> Iterable[tuple[str, dict[str, Scores]]]:
     """Title and each method's scores with seed 0, of all sets and then of what is scored apart."""
     for name, chosen in SETS.items():
-        found = {m: results[f"{name}/{m}/seed0"] for m in METHODS if f"{name}/{m}/seed0" in results}
+        found = {m: results[key(name, m)] for m in METHODS if key(name, m) in results}
         yield chosen.title, found
         if chosen.others or chosen.cases:
             apart = "other patients" if chosen.others else "other cases"
@@ -79,24 +86,44 @@ def places(results: Results) -> str:
 
 
 def seeds(results: Results) -> str:
-    """SALT's mean Dice by seed, where there are several."""
-    rows = [["SALT's mean Dice", "seed 0", "seed 1", "seed 2", "spread"]]
+    """Mean over three seeds, and the spread, of the methods that have them."""
+    ran = [m for m in METHODS if any(key(name, m, seed=2) in results for name in SETS)]
+    rows = [["mean of three seeds (lowest to highest)", *(METHODS[method] for method in ran)]]
     for name, chosen in SETS.items():
-        keys = [f"{name}/salt/seed{seed}" for seed in range(3)]
-        if all(key in results for key in keys):
-            dice = [results[key]["mean_dice"] for key in keys]
-            rows.append([chosen.title, *(f"{d:.3f}" for d in dice), f"{max(dice) - min(dice):.3f}"])
+        found = {m: [results.get(key(name, m, seed=seed)) for seed in range(3)] for m in ran}
+        if all(all(scores) for scores in found.values()):
+            dice = [[s["mean_dice"] for s in scores if s] for scores in found.values()]
+            cells = [f"{np.mean(d):.3f} ({min(d):.3f} to {max(d):.3f})" for d in dice]
+            rows.append([chosen.title, *cells])
     return markdown(rows) if len(rows) > 1 else ""
+
+
+def budgets(results: Results) -> str:
+    """Mean Dice with less paint, over the sets on which all methods shown have run."""
+    ran = [m for m in METHODS if any(_with(results, name, m, "strokes") for name in SETS)]
+    rows = [["mean Dice", "sets", *(METHODS[method] for method in ran)]]
+    for budget, title in BUDGETS.items():
+        found = [[_with(results, name, m, budget) for m in ran] for name in SETS]
+        whole = [[np.mean(dice) for dice in row] for row in found if all(row)]
+        if whole and ran:
+            rows.append([title, str(len(whole)), *(f"{d:.3f}" for d in np.mean(whole, axis=0))])
+    return markdown(rows) if len(rows) > 1 else ""
+
+
+def _with(results: Results, name: str, method: str, budget: str) -> list[float]:
+    """Mean Dice of all seeds that have run."""
+    keys = [key(name, method, budget, seed) for seed in range(3)]
+    return [results[k]["mean_dice"] for k in keys if k in results]
 
 
 def costs(results: Results) -> str:
     """Medians over the sets: what training takes and leaves."""
     rows = [["method", "trained parameters", "adapter, MB", "steps in the budget", "s/step", "peak MB"]]
     for method, title in METHODS.items():
-        own = [r for key, r in results.items() if key.split("/")[1] == method and "steps" in r]
+        own = [r for name, r in results.items() if name.split("/")[1] == method and "steps" in r]
         if own:
             names = ("trainable_parameters", "adapter_bytes", "steps", "seconds_per_step", "peak_memory_mb")
-            count, size, steps, pace, memory = (np.median([r[name] for r in own]) for name in names)
+            count, size, steps, pace, memory = (np.median([r.get(name, 0) for r in own]) for name in names)
             numbers = [f"{count:,.0f}", f"{size / 1e6:.2f}", f"{steps:.0f}", f"{pace:.2f}", f"{memory:.0f}"]
             rows.append([title, *numbers])
     return markdown(rows) if len(rows) > 1 else ""
@@ -119,9 +146,9 @@ def plot(results: Results, path: Path) -> None:
         size, marker = (40, "D") if method == "salt" else (25, "o")
         axes.scatter(*np.reshape(points, (-1, 2)).T, s=size, marker=marker, label=title, zorder=9 - place)
     titles = [title for title, _ in rows]
-    for key, result in results.items():
-        name, method, seed = key.split("/")
-        if method == "salt" and seed != "seed0":
+    for run, result in results.items():
+        name, method, budget, seed = run.split("/")
+        if method == "salt" and budget == "three" and seed != "seed0":
             lane = APART * len(METHODS) / 2
             axes.scatter(result["mean_dice"], lane - titles.index(SETS[name].title), s=12, marker="D", c="C0")
     axes.set_yticks([-row for row in range(len(rows))], titles)
@@ -134,8 +161,8 @@ def plot(results: Results, path: Path) -> None:
 def pictures(results: Results, folder: Path) -> None:
     """One PNG per set in `folder`: a scored slice, its truth, and what each method found of it."""
     for name, chosen in SETS.items():
-        ran = [method for method in METHODS if f"{name}/{method}/seed0" in results]
-        kept = {method: folder / name / f"{method}-seed0.npy" for method in ran}
+        ran = [method for method in METHODS if key(name, method) in results]
+        kept = {method: folder / f"{key(name, method)}.npy" for method in ran}
         found = {method: np.load(file) for method, file in kept.items() if file.exists()}
         if not found:
             continue
@@ -144,10 +171,10 @@ def pictures(results: Results, folder: Path) -> None:
         part, index = own_part(name), chosen.scored[place]
         panels = {f"slice {index}": np.zeros_like(part.truth[index]), "truth": part.truth[index]}
         for method, planes in found.items():
-            dice = results[f"{name}/{method}/seed0"]["mean_dice"]
+            dice = results[key(name, method)]["mean_dice"]
             panels[f"{METHODS[method]}, Dice {dice:.3f}"] = planes[place]
         figure = Figure(figsize=(20, 10.5), layout="tight")
-        for axis, (title, labels) in zip(figure.subplots(2, 4).flat, panels.items(), strict=False):
+        for axis, (title, labels) in zip(figure.subplots(3, 3).flat, panels.items(), strict=False):
             axis.imshow(overlaid(part.image[index], labels), interpolation="nearest")
             axis.set_title(title)
         for axis in figure.axes:

@@ -1,8 +1,9 @@
 """One run of the accuracy benchmark: one set, one method, one seed; prints its result as JSON.
 
-    python tests/benchmarks/accuracy_run.py SET METHOD [--seed N] [--minutes M] [--rate R]
+    python tests/benchmarks/accuracy_run.py SET METHOD [--budget B] [--seed N] [--steps N] [--rate R]
 
-``--rate`` tries another learning rate than the method's own.
+The budget is what is painted: one slice, three, or strokes. ``--rate`` tries another learning rate than the
+default.
 """
 
 import argparse
@@ -18,28 +19,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from adapters import METHODS, Method, built, encoder_features
+from adapters import encoder_features
 from numpy.typing import NDArray
-from sets import SETS, Part, other_parts, own_part, paint_of
+from sets import BUDGETS, SETS, STEPS, Paint, Part, other_parts, own_part, paint_of
 
 from napari_salt import __version__
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.annotations import read_annotations
-from napari_salt.core.bases import load_base
-from napari_salt.core.choices import choose_preprocess
-from napari_salt.core.compute import peak_memory_mb
-from napari_salt.core.config import Preprocess, SegmentConfig, TrainConfig
-from napari_salt.core.forest import Features, filter_responses, forest_segmentation
-from napari_salt.core.inference import segmentation_events
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases.load import load_base
+from napari_salt.core.devices import peak_memory_mb
 from napari_salt.core.metrics import evaluate
-from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.segmenter import Segmenter
-from napari_salt.core.stack import check_stack
-from napari_salt.core.training import training_events
+from napari_salt.core.paint.annotations import Annotations, read_annotations
+from napari_salt.core.paint.choices import choose_preprocess
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.segment.stack import segmentation_events
+from napari_salt.core.train.forest import Features, filter_responses, forest_segmentation
+from napari_salt.core.train.training import training_events
+from napari_salt.terms.config import Preprocess, SaltConfig, SegmentConfig, TrainConfig
+from napari_salt.terms.methods import METHODS
+from napari_salt.terms.registry import base_spec
+from napari_salt.terms.stack import check_stack
 
 BASE = "lite-medsam"
-FORESTS = ("forest", "encoder-forest")
+FORESTS, UNET = ("forest", "encoder-forest"), "unet"
 VIEWS = 1
+RANKS = {"lora": SaltConfig(lora_rank=3)}
+"""LoRA's is the smallest with which it trains at least as many parameters as SALT (218,000 and 184,000)."""
 
 Planes = list[NDArray[Any]]
 
@@ -48,21 +53,33 @@ def main() -> None:
     """Run what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("set", choices=SETS)
-    parser.add_argument("method", choices=[*METHODS, *FORESTS])
+    parser.add_argument("method", choices=[*METHODS, *FORESTS, UNET])
+    parser.add_argument("--budget", choices=BUDGETS, default="three")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=2.0)
-    parser.add_argument("--rate", type=float)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--rate", type=float, default=TrainConfig.learning_rate)
     parser.add_argument("--slices", type=int, help="score only so many slices of each stack")
     parser.add_argument("--keep", type=Path, help="where to write the scored slices' labels (.npy)")
     options = parser.parse_args()
     own, others = own_part(options.set), other_parts(options.set)
     own, *others = (replace(part, slices=part.slices[: options.slices]) for part in [own, *others])
+    paint = paint_of(options.set, options.budget, options.seed)
+    config = TrainConfig(
+        base=BASE,
+        steps=options.steps,
+        seed=options.seed,
+        unpainted=paint.unpainted,
+        background_label=paint.background_label,
+        independent=SETS[options.set].independent,
+    )
     if options.method in METHODS:
-        method = METHODS[options.method]
-        method = replace(method, learning_rate=options.rate or method.learning_rate)
-        found, told = adapted(options.set, method, [own, *others], options.seed, options.minutes)
+        salt = RANKS.get(options.method, SaltConfig())
+        config = replace(config, method=options.method, salt=salt, learning_rate=options.rate)
+        found, told = adapted(paint, config, [own, *others])
+    elif options.method == UNET:
+        found, told = from_scratch(paint, config, [own, *others])
     else:
-        found, told = grown(options.set, options.method, [own, *others], options.seed)
+        found, told = grown(paint, config, options.method, [own, *others])
     if options.keep:
         options.keep.parent.mkdir(parents=True, exist_ok=True)
         np.save(options.keep, np.stack(found[: len(own.slices)]).astype(np.uint8))
@@ -80,28 +97,18 @@ def main() -> None:
     sys.stdout.write(json.dumps(result) + "\n")
 
 
-def adapted(
-    name: str, method: Method, parts: Sequence[Part], seed: int, minutes: float
-) -> tuple[Planes, dict[str, Any]]:
+def adapted(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tuple[Planes, dict[str, Any]]:
     """Labels of all parts' slices by an adapted base, and what its training was like."""
-    config = TrainConfig(
-        base=BASE,
-        minutes=minutes,
-        seed=seed,
-        independent=SETS[name].independent,
-        salt=method.salt,
-        learning_rate=method.learning_rate,
-    )
     adapter: Adapter | None = None
     began, worked = time.monotonic(), time.process_time()
-    for event in training_events(parts[0].image, paint_of(name), config, adapt=method.adapt):
+    for event in training_events(parts[0].image, paint.labels, config):
         adapter = event.adapter or adapter
     if adapter is None:
         raise RuntimeError("training ended without an adapter")
     # Well below 1 where other processes took the cores: such a run is worth making again.
     cpu_share = (time.process_time() - worked) / (time.monotonic() - began) / torch.get_num_threads()
     began = time.monotonic()
-    segmenter = built(method, adapter, load_base(BASE))
+    segmenter = adapter.build().merged()
     found = [plane for part in parts for plane in segmented(part, adapter, segmenter)]
     steps, seconds = adapter.training["steps"], adapter.training["seconds"]
     return found, {
@@ -112,9 +119,8 @@ def adapted(
         "segmenting_seconds": round(time.monotonic() - began, 1),
         "trainable_parameters": adapter.parameter_count,
         "adapter_bytes": adapter.size_bytes,
-        "learning_rate": method.learning_rate,
+        "learning_rate": config.learning_rate,
         "held_out_dice": adapter.training["held_out_dice"],
-        "minutes": minutes,
     }
 
 
@@ -124,19 +130,42 @@ def segmented(part: Part, adapter: Adapter, segmenter: Segmenter) -> Planes:
     return [result.labels for result in segmentation_events(part.image, adapter, config, segmenter=segmenter)]
 
 
-def grown(name: str, kind: str, parts: Sequence[Part], seed: int) -> tuple[Planes, dict[str, Any]]:
+def from_scratch(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tuple[Planes, dict[str, Any]]:
+    """Labels of all parts' slices by a U-Net that knew nothing, and what its training was like."""
+    from unet import unet_segmentation  # MONAI is for this method only
+
+    annotations = annotated(paint)
+    image, size = parts[0].image, base_spec(BASE).input_size
+    preprocess = choose_preprocess(image, annotations, config, size, None)
+    readers = [SliceReader(part.image, preprocess) for part in parts]
+    wanted = scored_slices(readers, parts)
+    return unet_segmentation(readers[0], annotations, wanted, size, config.steps or STEPS, config.seed)
+
+
+def scored_slices(readers: Sequence[SliceReader], parts: Sequence[Part]) -> list[tuple[SliceReader, int]]:
+    """Slices of all parts, each with the reader of its part."""
+    return [(reader, i) for reader, part in zip(readers, parts, strict=True) for i in part.slices]
+
+
+def annotated(paint: Paint) -> Annotations:
+    """The paint as targets."""
+    return read_annotations(paint.labels, unpainted=paint.unpainted, background_label=paint.background_label)
+
+
+def grown(
+    paint: Paint, config: TrainConfig, kind: str, parts: Sequence[Part]
+) -> tuple[Planes, dict[str, Any]]:
     """Labels of all parts' slices by a random forest, and how long all took."""
     began = time.monotonic()
-    annotations = read_annotations(paint_of(name))
-    preprocess = Preprocess(channels=check_stack(parts[0].image), independent=SETS[name].independent)
+    annotations = annotated(paint)
+    preprocess = Preprocess(channels=check_stack(parts[0].image), independent=config.independent)
     features_of: Features = filter_responses
     if kind == "encoder-forest":
         base = load_base(BASE)
-        config = TrainConfig(independent=SETS[name].independent)
         preprocess = choose_preprocess(parts[0].image, annotations, config, base.spec.input_size, None)
         features_of = encoder_features(Segmenter(base.module, base.spec, 1, None))
     readers = [SliceReader(part.image, preprocess) for part in parts]
-    wanted = [(reader, i) for reader, part in zip(readers, parts, strict=True) for i in part.slices]
+    wanted = scored_slices(readers, parts)
     # The forest knows slices of one stack by number; those of all parts are counted on from its end.
     start = len(readers[0])
 
@@ -144,7 +173,7 @@ def grown(name: str, kind: str, parts: Sequence[Part], seed: int) -> tuple[Plane
         return features_of(reader, index) if index < start else features_of(*wanted[index - start])
 
     numbers = range(start, start + len(wanted))
-    found = forest_segmentation(readers[0], annotations, numbers, seed=seed, features_of=of_any)
+    found = forest_segmentation(readers[0], annotations, numbers, seed=config.seed, features_of=of_any)
     planes = [plane for _, plane in found]
     return planes, {"seconds": round(time.monotonic() - began, 1)}
 

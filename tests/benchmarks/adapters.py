@@ -1,11 +1,6 @@
-"""Other ways than SALT to adapt a base, put on the same `Segmenter` and trained by the same code.
-
-All train the class tokens; all but decoder only also train the norms and biases that SALT trains.
-"""
+"""Published things that ours are compared with: LoRA by Hugging Face's peft, and forests on the embedding."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,50 +8,25 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from napari_salt.core.adapter import OF_CLASSES, Adapter
-from napari_salt.core.bases import BaseModel
-from napari_salt.core.compute import precision
-from napari_salt.core.config import SaltConfig
-from napari_salt.core.forest import Features
-from napari_salt.core.inference import tiles_of
-from napari_salt.core.optimizer import LOW_RANK_SHARE
-from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.registry import KINDS
-from napari_salt.core.salt import attach, detach
-from napari_salt.core.segmenter import DEAD_PARTS, Segmenter
-from napari_salt.core.tinyvit import ConvNorm
-from napari_salt.core.training import Adapt
+from napari_salt.core.adapt.adapter import OF_CLASSES
+from napari_salt.core.adapt.layers import detach
+from napari_salt.core.adapt.salt import attach
+from napari_salt.core.adapt.segmenter import DEAD_PARTS, Segmenter
+from napari_salt.core.bases.tinyvit import ConvNorm
+from napari_salt.core.devices import precision
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.tiles import tiles_of
+from napari_salt.core.train.forest import Features
+from napari_salt.terms.config import SaltConfig
+from napari_salt.terms.registry import KINDS
 
-LORA_RANK = 3
-"""The smallest with which LoRA trains at least as many parameters as SALT (218,000 and 184,000)."""
 TILE_OVERLAP = 48
-SALT = SaltConfig()
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to adapt the base.
-
-    Parameters
-    ----------
-    adapt
-        What `training_events` takes; None for what SALT's own parametrization expresses.
-    salt
-        Ranks, where `adapt` is None.
-    learning_rate
-        Highest of the schedule, relative to the size of what is changed.
-    """
-
-    adapt: Adapt | None = None
-    salt: SaltConfig = SALT
-    learning_rate: float = 2e-3
-
-
-def lora(segmenter: Segmenter, kind: str = "tiny-vit", rank: int = LORA_RANK) -> Mapping[nn.Parameter, float]:
+def peft_lora(segmenter: Segmenter, kind: str = "tiny-vit", rank: int = 8) -> None:
     """LoRA of Hugging Face's peft on SALT's layers, but for the two transposed convolutions.
 
-    The factors take SALT's step size for low-rank factors; peft's ``lora_alpha`` is the rank, so the
-    update is the plain product of the factors.
+    peft's ``lora_alpha`` is the rank, so the update is the plain product of the factors.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -72,7 +42,6 @@ def lora(segmenter: Segmenter, kind: str = "tiny-vit", rank: int = LORA_RANK) ->
     of_classes = map(segmenter.get_parameter, OF_CLASSES)
     for parameter in [*trained, *factors, *of_classes]:
         parameter.requires_grad_(True)
-    return dict.fromkeys(factors, LOW_RANK_SHARE)
 
 
 def unfold(model: nn.Module) -> None:
@@ -80,41 +49,6 @@ def unfold(model: nn.Module) -> None:
     for name, module in list(model.named_modules()):
         if isinstance(module, ConvNorm):
             model.set_submodule(name, nn.Sequential(OrderedDict(c=module.c, bn=module.bn)).eval())
-
-
-def decoder_only(segmenter: Segmenter) -> Mapping[nn.Parameter, float]:
-    """All weights of the mask decoder that touch its output; the encoder stays frozen."""
-    for name, parameter in segmenter.named_parameters():
-        if name.startswith("mask_decoder.") and not name.startswith(DEAD_PARTS):
-            parameter.requires_grad_(True)
-    return {}
-
-
-METHODS: Mapping[str, Method] = {
-    "salt": Method(),
-    "lora": Method(lora),
-    "ssam": Method(salt=SaltConfig(rank=1.0, lora_rank=0)),
-    "decoder": Method(decoder_only),
-}
-
-
-def built(method: Method, adapter: Adapter, base: BaseModel) -> Segmenter:
-    """A fresh `base` with the trained parameters in its plain weights."""
-    salt = method.salt if method.adapt is None else None
-    segmenter = Segmenter(base.module, base.spec, len(adapter.classes), salt)
-    if method.adapt is not None:
-        method.adapt(segmenter)
-    adapter.write_to(segmenter)
-    return merged(segmenter)
-
-
-def merged(segmenter: Segmenter) -> Segmenter:
-    """Put plain weights in place of every adaptation."""
-    for name, module in list(segmenter.named_modules()):
-        if hasattr(module, "get_base_layer"):
-            module.merge()
-            segmenter.set_submodule(name, module.get_base_layer())
-    return segmenter.merged()
 
 
 def encoder_features(segmenter: Segmenter) -> Features:

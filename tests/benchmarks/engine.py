@@ -21,11 +21,11 @@ import tifffile
 from numpy.typing import NDArray
 from strokes import strokes
 
-from napari_salt.core.annotations import read_annotations
-from napari_salt.core.config import Preprocess
-from napari_salt.core.forest import forest_segmentation
 from napari_salt.core.metrics import evaluate
-from napari_salt.core.preprocess import SliceReader
+from napari_salt.core.paint.annotations import read_annotations
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.train.forest import forest_segmentation
+from napari_salt.terms.config import Preprocess
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data"

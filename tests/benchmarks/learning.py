@@ -15,10 +15,10 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from napari_salt.core.config import SegmentConfig, TrainConfig
-from napari_salt.core.inference import segmentation_events
 from napari_salt.core.metrics import dice
-from napari_salt.core.training import training_events
+from napari_salt.core.segment.stack import segmentation_events
+from napari_salt.core.train.training import training_events
+from napari_salt.terms.config import SegmentConfig, TrainConfig
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data" / "vnc_sstem_half"

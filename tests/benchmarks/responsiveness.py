@@ -48,7 +48,7 @@ def beside_napari(steps, *, used, preview):
     from qtpy.QtCore import QTimer
     from qtpy.QtWidgets import QApplication
 
-    from napari_salt._actions import open_widget
+    from napari_salt.gui._commands import open_widget
 
     image, paint = stack()
     viewer = napari.Viewer()
@@ -59,7 +59,8 @@ def beside_napari(steps, *, used, preview):
     session = widget.session
     session.set_labels(labels)
     session.previewing.enable(preview)
-    session.options.steps, session.options.device = steps, "cpu"
+    session.options.device = "cpu"
+    session.options.change("train", steps=steps)
     moments, ticks, previews = [], [], []
     session.engine.message.connect(lambda m: note(m, moments, previews))
     viewer.layers.selection.active = scribble
@@ -94,7 +95,7 @@ def beside_napari(steps, *, used, preview):
 
 
 def note(message, moments, previews):
-    from napari_salt._messages import Looked, Trained
+    from napari_salt.engine._messages import Looked, Trained
 
     if isinstance(message, Trained) and message.event.held_out_dice is None:
         moments.append((message.event.step, message.event.seconds))

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from strokes import strokes
+
+from napari_salt.terms.config import Unpainted
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -55,6 +58,17 @@ class Set:
     tiles: int = 1
 
 
+BUDGETS: Mapping[str, str] = {
+    "one": "one slice",
+    "three": "three slices",
+    "strokes": "strokes on 2 % of three slices",
+}
+"""How much is painted."""
+STROKE_SHARE, BACKGROUND_STROKE = 0.02, 99
+
+STEPS = 100
+"""What SALT takes in two minutes on two cores."""
+
 CASE_DEPTHS = (0.25, 0.5, 0.7)
 """Shares of the depth of another case at which its slices are scored."""
 HIPPOCAMPI = (1, 33, 51, 84, 136, 158, 177, 205, 228, 250, 279, 301, 322, 341, 366)
@@ -98,7 +112,25 @@ SETS: Mapping[str, Set] = {
         mask="label_fov.tif",
         tiles=9,
     ),
+    "ovule_nuclei3d_1136": Set(
+        "plant ovule nuclei",
+        (1,),
+        (30, 70),
+        (*range(0, 21, 5), *range(40, 61, 4), *range(80, 96, 5)),
+    ),
+    "dsb2018_nuclei2d": Set(
+        "fluorescence nuclei, single images", (1,), (0, 13, 26), (3, 8, 17, 21, 30, 35), independent=True
+    ),
 }
+
+
+@dataclass(frozen=True)
+class Paint:
+    """What is painted, shape (Z, Y, X), and what unpainted pixels of those slices mean."""
+
+    labels: NDArray[np.uint8]
+    unpainted: Unpainted = "background"
+    background_label: int | None = None
 
 
 @dataclass(frozen=True)
@@ -141,12 +173,21 @@ def other_parts(name: str) -> list[Part]:
     return parts
 
 
-def paint_of(name: str) -> NDArray[np.uint8]:
-    """The painted slices' labels, and nothing on the others."""
-    truth, painted = _labels(name, "label.tif"), list(SETS[name].painted)
+def paint_of(name: str, budget: str = "three", seed: int = 0) -> Paint:
+    """The paint that the budget allows: the middle slice, all of the set's three, or strokes on them."""
+    truth, painted = _labels(name, "label.tif"), SETS[name].painted
     paint = np.zeros_like(truth)
-    paint[painted] = truth[painted]
-    return paint
+    if budget != "strokes":
+        painted = painted if budget == "three" else painted[len(painted) // 2 :][:1]
+        paint[list(painted)] = truth[list(painted)]
+        return Paint(paint)
+    random = np.random.default_rng(seed)
+    for index in painted:
+        shown = [int(value) for value in np.unique(truth[index])]
+        each = round(STROKE_SHARE * truth[index].size / len(shown))
+        for value in shown:
+            paint[index][strokes(truth[index] == value, each, random)] = value or BACKGROUND_STROKE
+    return Paint(paint, "ignore", BACKGROUND_STROKE)
 
 
 def tiles(name: str) -> int:

@@ -25,20 +25,23 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from adapters import lora
+from adapters import peft_lora
 from learning import SCORED, scored, stack
 from numpy.typing import NDArray
 
-from napari_salt.core.adapter import Adapter
-from napari_salt.core.bases import load_base
-from napari_salt.core.compute import compute_dtype, fast_cpu
-from napari_salt.core.config import SaltConfig, SegmentConfig
-from napari_salt.core.crops import Batch
-from napari_salt.core.inference import VIEWS, SlicePredictor, segmentation_events
-from napari_salt.core.preprocess import SliceReader
-from napari_salt.core.runtime import Forward, forward_by
-from napari_salt.core.segmenter import Segmenter
-from napari_salt.core.steps import loss_and_gradients
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.adapt.forward import Forward
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases.load import load_base
+from napari_salt.core.devices import compute_dtype, fast_cpu
+from napari_salt.core.paint.crops import Batch
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.segment.predictor import SlicePredictor
+from napari_salt.core.segment.runtime import forward_by
+from napari_salt.core.segment.stack import segmentation_events
+from napari_salt.core.tiles import VIEWS
+from napari_salt.core.train.steps import loss_and_gradients
+from napari_salt.terms.config import SaltConfig, SegmentConfig
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "speed.json"
@@ -168,7 +171,7 @@ def training() -> dict[str, Any]:
     for name in ("SALT", "LoRA"):
         base = load_base("lite-medsam")
         models[name] = Segmenter(base.module, base.spec, 1, SaltConfig() if name == "SALT" else None)
-    lora(models["LoRA"], rank=SaltConfig().lora_rank)
+    peft_lora(models["LoRA"], rank=SaltConfig().lora_rank)
     with fast_cpu():
         salt, other = seconds(*(lambda m=m: loss_and_gradients(m, batch) for m in models.values()))
     return {
@@ -184,7 +187,7 @@ def in_float32() -> dict[str, Any]:
     pixels = math.prod(SliceReader(image, adapter.preprocess).size)
     product = machine()["matrix product (GFLOP/s)"]["float32"]
     result = {}
-    with patch("napari_salt.core.runtime.compute_dtype", lambda *_: torch.float32):
+    with patch("napari_salt.core.segment.runtime.compute_dtype", lambda *_: torch.float32):
         for name, views in VIEW_COUNTS.items():
             began = time.perf_counter()
             events = segmentation_events(image, adapter, SegmentConfig(views=views))

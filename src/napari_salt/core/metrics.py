@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_salt.core.errors import InputError
-from napari_salt.core.stack import StackLike
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.stack import StackLike, as_stack
 
 __all__ = ["ClassScore", "Evaluation", "dice", "evaluate"]
 
@@ -115,6 +115,8 @@ def evaluate(
     InputError
         If shapes differ, values are not integers, or the spacing is not three positive numbers.
     """
+    prediction, labels = as_stack(prediction, "prediction"), as_stack(labels, "labels")
+    mask = None if mask is None else as_stack(mask, "mask")
     _check_shapes(prediction, labels, mask)
     sampling = _checked_spacing(spacing)
     tallies = defaultdict(_Tally, {value: _Tally() for value in classes or ()})
@@ -215,7 +217,7 @@ def _hd95(a: BoolArray, b: BoolArray, sampling: Sequence[float]) -> float:
     if not (a.any() and b.any()):
         lengths = [(n - 1) * size for n, size in zip(a.shape, sampling, strict=True)]
         return float(np.linalg.norm(lengths))
-    (box,) = ndimage.find_objects((a | b).astype(np.uint8))  # nothing outside it has a say
+    (box,) = ndimage.find_objects((a | b).astype(np.uint8))  # voxels outside cannot affect the result
     surface_a, surface_b = _surface(a[box]), _surface(b[box])
     to_a = ndimage.distance_transform_edt(~surface_a, sampling=sampling)
     to_b = ndimage.distance_transform_edt(~surface_b, sampling=sampling)

@@ -1,0 +1,30 @@
+from .core.adapt.adapter import Adapter
+from .core.metrics import Evaluation, evaluate
+from .core.segment.stack import segmentation_events
+from .core.segment.uncertainty import suggest, uncertainty_events
+from .core.segment.whole import segment
+from .core.train.training import train, training_events
+from .terms.config import SaltConfig, SegmentConfig, TrainConfig
+from .terms.errors import SaltError
+from .terms.events import SliceResult, SliceUncertainty, TrainingEvent
+
+__all__ = [
+    "Adapter",
+    "Evaluation",
+    "SaltConfig",
+    "SaltError",
+    "SegmentConfig",
+    "SliceResult",
+    "SliceUncertainty",
+    "TrainConfig",
+    "TrainingEvent",
+    "evaluate",
+    "segment",
+    "segmentation_events",
+    "suggest",
+    "train",
+    "training_events",
+    "uncertainty_events",
+]
+
+__version__: str

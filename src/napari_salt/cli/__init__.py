@@ -1,0 +1,309 @@
+"""The command line: reads arguments, runs a command, turns what goes wrong into one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import string
+import sys
+from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+from napari_salt import __version__
+from napari_salt.cli._terminal import PlainFormatter
+from napari_salt.io._table import offered, what_is_read
+from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.errors import InputError, SaltError
+from napari_salt.terms.options import Option, options_of
+from napari_salt.terms.slice_ranges import parse_slices
+from napari_salt.terms.text import printable
+from napari_salt.terms.units import micrometres
+
+__all__ = ["main"]
+
+MICRO = "\u00b5\u03bc"
+"""The micro sign and the Greek letter mu."""
+BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
+METAVARS = {
+    "base": "NAME|CHECKPOINT[@SIZE]",
+    "class_names": "1=nucleus,2=...",
+    "rank": "N|SHARE|auto",
+    "pixel_scale": "S|auto",
+}
+VERBS = {
+    "demo": "_demo",
+    "train": "_commands",
+    "segment": "_segment",
+    "evaluate": "_commands",
+    "suggest": "_commands",
+    "info": "_about",
+    "bases": "_about",
+}
+"""Modules of the commands, which are loaded when they run."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv
+        Arguments without the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        0 done; 2 bad input or arguments; 130 interrupted; 141 the reader of the output has closed the pipe.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that its encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for reader in ("tifffile", "nibabel.global"):  # their findings reach the user as errors
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("napari_salt").setLevel(logging.INFO)
+    try:
+        if _opens_napari(arguments):
+            return _open_napari(arguments)
+        options = _parser().parse_args(arguments)
+        result, interrupted = _command(options.verb)(options)
+        if options.json:
+            sys.stdout.write(json.dumps(result) + "\n")
+        sys.stdout.flush()
+    except SaltError as error:
+        return _fail("; ".join([str(error), *getattr(error, "__notes__", ())]), BAD_INPUT)
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or "interrupted; nothing was written", INTERRUPTED)
+    except BrokenPipeError:  # as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return UNREAD
+    return INTERRUPTED if interrupted else 0
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"napari-salt: {printable(' '.join(message.split()))}\n")
+    return code
+
+
+def _opens_napari(arguments: Sequence[str]) -> bool:
+    first = next(iter(arguments), "")
+    return first not in VERBS and first not in ("-h", "--help", "--version")
+
+
+def _open_napari(arguments: Sequence[str]) -> int:
+    for argument in arguments:
+        if not Path(argument).exists():
+            raise InputError(
+                f"{argument!r} is neither a command ({', '.join(VERBS)}) nor an existing path; "
+                "see napari-salt --help"
+            )
+    from napari_salt.gui._launcher import launch
+
+    launch([Path(argument) for argument in arguments])
+    return 0
+
+
+def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]:
+    """The function that runs `verb`; it gives the JSON result, and whether it was interrupted."""
+    module = import_module(f"napari_salt.cli.{VERBS[verb]}")
+    command: Callable[[argparse.Namespace], tuple[dict[str, Any], bool]] = getattr(module, verb)
+    return command
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong argument in one line, as all errors are reported."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="napari-salt",
+        description="Adapt Segment Anything to a stack from a few painted slices.",
+        epilog="Without a command, the arguments are files to open in napari.",
+    )
+    parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others):
+        add(verbs)
+    return parser
+
+
+def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = verbs.add_parser(name, help=text, description=text)
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
+    return parser
+
+
+def _add_demo(verbs: Any) -> None:
+    demo = _add(verbs, "demo", "Train, segment and score the bundled real sample.")
+    demo.add_argument("--out", type=Path, default=Path("napari-salt-demo"), metavar="DIR")
+    demo.add_argument("--minutes", type=_number, default=2.25, help="training time (default 2.25)")
+
+
+def _add_train(verbs: Any) -> None:
+    train = _add(verbs, "train", "Train an adapter on the painted slices of a stack.")
+    train.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
+    train.add_argument("labels", type=Path, help="stack of whole numbers, 0 is unpainted")
+    train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
+    train.add_argument("--init", type=Path, metavar="A0.safetensors", help="adapter to go on from")
+    _add_axes(train)
+    _add_options(train, TrainConfig)
+
+
+def _suffixes(*, channels: bool = False) -> str:
+    return ", ".join(offered(channels=channels))
+
+
+def _add_segment(verbs: Any) -> None:
+    segment = _add(verbs, "segment", "Segment a stack with an adapter.")
+    segment.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
+    segment.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
+    segment.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help=f"segmentation to write: {_suffixes()}",
+    )
+    segment.add_argument(
+        "--base", metavar="CHECKPOINT", help="where the adapter's base lies, if that is a local checkpoint"
+    )
+    _add_axes(segment)
+    _add_options(segment, SegmentConfig)
+    segment.add_argument(
+        "--probabilities",
+        type=Path,
+        metavar="OUT2",
+        help=f"write the probabilities of background and classes as well (CZYX): {_suffixes(channels=True)}",
+    )
+    segment.add_argument(
+        "--probabilities-dtype",
+        default="float16",
+        choices=("float16", "uint8"),
+        help="float16 (default), or uint8, where 255 is 1",
+    )
+    segment.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    segment.add_argument(
+        "--dask", metavar="ADDRESS", help="Dask scheduler whose workers do it; OME-Zarr in and out"
+    )
+
+
+def _add_evaluate(verbs: Any) -> None:
+    evaluate = _add(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class.")
+    evaluate.add_argument("prediction", type=Path)
+    evaluate.add_argument("labels", type=Path)
+    evaluate.add_argument("--slices", type=_slices, help="slices to score, such as 3,12 or 0-9")
+    evaluate.add_argument(
+        "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
+    )
+    evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
+    evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
+    evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
+
+
+def _add_others(verbs: Any) -> None:
+    suggest = _add(verbs, "suggest", "Say which slices to paint next, best first.")
+    suggest.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
+    suggest.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
+    _add_axes(suggest)
+    _add_options(suggest, SegmentConfig, ("device",))
+    _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
+    bases = _add(verbs, "bases", "List the base models, and where their weights are.")
+    bases.add_argument("--download", metavar="NAME", help="download the weights of this one first")
+
+
+def _add_options(
+    parser: argparse.ArgumentParser, config: type[Any], names: Collection[str] | None = None
+) -> None:
+    """Add flags for the options of `config`, or for those with `names`; what is not given is not set."""
+    for option in options_of(config).values():
+        if names is not None and option.name not in names:
+            continue
+        about: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": option.name, "help": _help(option)}
+        if option.kind == "flag":
+            unlike = "store_false" if option.default else "store_true"
+            flag = "--no-" + option.name.replace("_", "-") if option.default else option.flag
+            parser.add_argument(flag, action=unlike, **about)
+        else:
+            parser.add_argument(option.flag, type=_parser_of(option), metavar=_metavar(option), **about)
+
+
+def _help(option: Option) -> str:
+    nothing = f" (default: {option.nothing})" if option.nothing else ""
+    default = (
+        "" if option.kind == "flag" or not option.default else f" (default: {option.shown(option.default)})"
+    )
+    text = f"do not: {option.text[0].lower()}{option.text[1:]}" if option.default is True else option.text
+    return (text + nothing + default).replace("%", "%%")
+
+
+def _metavar(option: Option) -> str:
+    if option.choices:
+        return "|".join(option.choices)
+    return METAVARS.get(option.name) or {"whole": "N", "slices": "3,12", "parts": "PART,..."}.get(
+        option.kind, option.name.upper()
+    )
+
+
+def _parser_of(option: Option) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if option.nothing and text in ("auto", option.nothing):
+            return None
+        try:
+            return option.parse(text)
+        except InputError as error:
+            own = str(error).startswith(f"{option.name} is ")
+            told = f"{text} is not {option.values}" if own else str(error)
+            raise argparse.ArgumentTypeError(told) from error
+
+    return parse
+
+
+def _add_axes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--axes", help="what the file's axes are, such as ZYX, ZCYX, TZYX or NYXS; slices first for NIfTI"
+    )
+    parser.add_argument("--channel", type=int, metavar="N", help="channel to use, from 0")
+    parser.add_argument(
+        "--pixel-size",
+        type=_length,
+        metavar="LENGTH",
+        help="side of the image's pixels, such as 0.5 (micrometres), 250nm or 1.2mm, where the file does not "
+        "say it or is wrong",
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def _length(text: str) -> float:
+    """Micrometres of a length such as 0.5, 250nm or 0.5 mm."""
+    number = text.strip().rstrip(string.ascii_letters + MICRO)
+    unit = text.strip()[len(number) :] or "um"
+    in_one = micrometres(unit)
+    if in_one is None:
+        raise argparse.ArgumentTypeError(f"{text} has no unit such as nm, um, mm, cm or m")
+    return _number(number) * in_one
+
+
+def _slices(text: str) -> tuple[int, ...]:
+    try:
+        return parse_slices(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,266 @@
+"""What each verb of the command line does: files in, the core's generators, files out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from napari_salt.cli._about import fetch
+from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, say, tell
+from napari_salt.io import Stack, read_labels, read_stack
+from napari_salt.io._write import check_folder
+from napari_salt.terms.cache import is_file
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.options import changed, options_of
+from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
+from napari_salt.terms.slice_ranges import check_slices
+
+if TYPE_CHECKING:
+    from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.terms.events import TrainingEvent
+
+__all__ = [
+    "evaluate",
+    "given",
+    "load",
+    "prepare_base",
+    "read_image",
+    "run_training",
+    "suggest",
+    "train",
+]
+
+Config = TypeVar("Config", TrainConfig, SegmentConfig)
+Result = tuple[dict[str, Any], bool]
+
+
+def train(options: argparse.Namespace) -> Result:
+    """``napari-salt train``."""
+    began = time.monotonic()
+    _check_adapter_path(options.out)
+    image = read_image(options)
+    config = given(options, TrainConfig(group=image.group))
+    labels = read_labels(options.labels, axes=_label_axes(options.axes), like=image)
+    init = load(options.init) if options.init else None
+    prepare_base(init, getattr(options, "base", None))
+    adapter, interrupted = run_training(image, labels, config, options.out, init)
+    if not interrupted:
+        with contextlib.suppress(KeyboardInterrupt):
+            _compare_with_forest(image, labels, config, adapter, init)
+    ended = "stopped early; the best adapter so far is" if interrupted else "the adapter is"
+    size = options.out.stat().st_size / 1e3
+    tell(
+        f"{ended} in {options.out} ({size:.0f} kB): {adapter.training['steps']} steps, "
+        f"{duration(time.monotonic() - began)} in all"
+    )
+    return training_summary(adapter), interrupted
+
+
+def _compare_with_forest(
+    image: Stack, labels: Stack, config: TrainConfig, adapter: Adapter, init: Adapter | None
+) -> None:
+    from napari_salt.core.train.forest import compared_with_forest
+
+    verdict = compared_with_forest(adapter, image.data, labels.data, config, init.values if init else ())
+    if verdict:
+        tell(verdict)
+
+
+def run_training(
+    image: Stack, labels: Stack, config: TrainConfig, out: Path, init: Adapter | None = None
+) -> tuple[Adapter, bool]:
+    """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
+
+    Returns
+    -------
+    adapter, interrupted
+        The adapter that was saved last, and whether Ctrl-C ended the training.
+    """
+    from napari_salt.core.train.training import training_events
+
+    best: Adapter | None = None
+    interruption = Interruption()
+    events = training_events(image.data, labels.data, config, init=init, pixel_size=image.pixel_size)
+    with interruption.watched():
+        started = begun(events)
+        with progress_bar(100, "training", "%") as bar:
+            for event in started:
+                _show(event, bar)
+                best = event.adapter or best
+                if event.adapter and (event.held_out_dice or event.phase == "done"):
+                    event.adapter.save(out)
+                if interruption.requested:
+                    break
+    if best is None:
+        raise KeyboardInterrupt
+    best.save(out)
+    return best, interruption.requested
+
+
+def training_summary(adapter: Adapter) -> dict[str, Any]:
+    """What ``train --json`` prints."""
+    import torch
+
+    from napari_salt.core.devices import peak_memory_mb
+
+    training = adapter.training
+    dice = list(training["held_out_dice"].values())
+    return {
+        "steps": training["steps"],
+        "seconds": training["seconds"],
+        "best_validation_dice": float(np.mean(dice)) if dice else None,
+        "trainable_parameters": adapter.parameter_count,
+        "adapter_bytes": adapter.size_bytes,
+        "peak_memory_mb": round(peak_memory_mb(torch.device(training["device"])), 1),
+        "device": training["device"],
+        "base": adapter.base_model,
+    }
+
+
+def evaluate(options: argparse.Namespace) -> Result:
+    """``napari-salt evaluate``."""
+    from napari_salt.core.metrics import evaluate as score
+
+    predicted = read_labels(options.prediction, axes=options.axes)
+    true = read_labels(options.labels, axes=options.axes, like=predicted)
+    mask = read_labels(options.mask, axes=options.axes, like=predicted) if options.mask else None
+    prediction, labels = (_picked(stack, options.slices) for stack in (predicted, true))
+    known = (s.spacing for s in (predicted, true) if s.spacing is not None and s.unit)
+    z, y, x = next(known, (1.0, 1.0, 1.0))
+    if z is None:  # HD95 in planes needs no z; in 3D it is in pixels then
+        z, y, x = (1.0, 1.0, 1.0) if options.three_d else (1.0, y, x)
+    evaluation = score(
+        prediction,
+        labels,
+        spacing=(z, y, x),
+        three_d=options.three_d,
+        mask=None if mask is None else _picked(mask, options.slices),
+        classes=options.classes,
+    )
+    result = evaluation.to_json()
+    if not options.json:
+        for value, scores in result["classes"].items():
+            numbers = "  ".join(f"{k} {'-' if v is None else f'{v:.4f}'}" for k, v in scores.items())
+            say(f"class {value}: {numbers}")
+        mean = result["mean_dice"]
+        say(f"mean Dice {'-' if mean is None else f'{mean:.4f}'}")
+    return result, False
+
+
+def suggest(options: argparse.Namespace) -> Result:
+    """``napari-salt suggest``; Ctrl-C ranks what was computed."""
+    from napari_salt.core.paint.fingerprint import painted_slices
+    from napari_salt.core.segment.uncertainty import uncertainty_events
+    from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
+
+    began = time.monotonic()
+    image = read_image(options)
+    adapter = load(options.adapter)
+    painted = painted_slices(image.data, adapter)
+    total = min(MAX_CANDIDATES, len(image.data) - len(painted))
+    events = uncertainty_events(
+        image.data,
+        adapter,
+        given(options, SegmentConfig()),
+        pixel_size=image.pixel_size,
+    )
+    scores: dict[int, float] = {}
+    interruption = Interruption()
+    with interruption.watched():
+        started = begun(events)
+        with progress_bar(total, "looking", "slice") as bar:
+            for event in started:
+                bar.update()
+                scores[event.index] = event.uncertainty
+                if interruption.requested:
+                    break
+    ranked = rank_slices(scores, painted, len(scores))
+    if not options.json:
+        for index in ranked:
+            say(f"slice {index}: uncertainty {scores[index]:.3f}")
+    ended = "stopped early; " if interruption.requested else ""
+    tell(f"{ended}looked at {len(scores)} of {total} slices: {duration(time.monotonic() - began)} in all")
+    return {
+        "slices": [{"slice": index, "uncertainty": scores[index]} for index in ranked],
+        "seconds": round(time.monotonic() - began, 2),
+    }, interruption.requested
+
+
+def prepare_base(adapter: Adapter | None, given: str | None) -> None:
+    """See to it that the base of `adapter`, else the one that was `given`, can be loaded.
+
+    A base of the registry is downloaded; for an adapter's local checkpoint, a given path is noted.
+    """
+    if adapter is not None and given is not None:
+        if is_file(split_size(given)[0]):
+            from napari_salt.core.bases.load import load_base
+
+            adapter.check_base(load_base(given))
+        elif given != adapter.base_model:
+            raise InputError(
+                f"the adapter's base model is {adapter.base_model!r}, not {given!r}; leave --base out, "
+                "or give the checkpoint file"
+            )
+    reference = adapter.base_reference() if adapter else given or DEFAULT_BASE
+    spec = BASES.get(split_size(reference)[0])
+    if spec is not None and spec.url:
+        fetch(spec)
+
+
+def given(options: argparse.Namespace, config: Config) -> Config:
+    """`config` with the options that the arguments set."""
+    names = options_of(type(config))
+    return changed(config, {name: value for name, value in vars(options).items() if name in names})
+
+
+def read_image(options: argparse.Namespace) -> Stack:
+    """Open the image that the arguments name, as they describe it."""
+    stack = read_stack(options.image, axes=options.axes, channel=options.channel)
+    return replace(stack, true_pixel_size=options.pixel_size)
+
+
+def load(path: Path) -> Adapter:
+    """Load an adapter; a wrong file is reported before torch is imported."""
+    AdapterCard.read(path)
+    from napari_salt.core.adapt.adapter import Adapter
+
+    return Adapter.load(path)
+
+
+def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
+    check_slices(slices or (), len(stack.data), stack.source)
+    return stack.data if slices is None else stack.data[list(slices)]
+
+
+def _label_axes(axes: str | None) -> str | None:
+    """Axes of the labels that belong to an image with `axes`: all but channels and colours."""
+    return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
+
+
+def _check_adapter_path(path: Path) -> None:
+    """Refuse an output that could not be written, before any work."""
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
+    check_folder(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file")
+
+
+def _show(event: TrainingEvent[Adapter], bar: Any) -> None:
+    """Move the bar to where the training is."""
+    bar.n = round(100 * event.fraction)
+    if event.message:
+        bar.write(event.message, file=sys.stderr)
+    if event.held_out_dice:
+        dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())
+        bar.write(f"step {event.step}, {event.seconds:.0f} s: held-out Dice {dice}", file=sys.stderr)
+    bar.set_postfix(step=event.step, loss=f"{event.loss:.3f}")

@@ -1,0 +1,93 @@
+"""What a segmentation by the command line writes, and what its slices depend on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_salt import __version__
+from napari_salt.io import Stack
+from napari_salt.io._table import format_to_write, offered
+from napari_salt.io._write import check_target
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.terms.events import SliceResult
+
+__all__ = ["Outputs"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a segmentation writes.
+
+    Parameters
+    ----------
+    labels
+        The segmentation.
+    probabilities
+        Probabilities of background and classes, (K + 1, Z, Y, X).
+    probabilities_dtype
+        float16, or uint8, where 255 is 1.
+    resume
+        Whether to go on with what an earlier run left.
+    """
+
+    labels: Path
+    probabilities: Path | None = None
+    probabilities_dtype: str = "float16"
+    resume: bool = False
+
+    def check(self, source: Path) -> None:
+        """Refuse what could not be written, before any work."""
+        check_target(self.labels, source)
+        if self.probabilities is not None:
+            check_target(self.probabilities, source)
+            if not format_to_write(self.probabilities).has_channels:
+                known = " or ".join(offered(channels=True))
+                raise InputError(f"{self.probabilities}: probabilities are written as {known}")
+            if self.probabilities.absolute() == self.labels.absolute():
+                raise InputError(f"{self.labels}: give --out and --probabilities different names")
+
+    def depend_on(self, image: Stack, adapter: Adapter, config: SegmentConfig) -> dict[str, Any]:
+        """All that decides what a slice's result is, by the name to tell the user if it differs."""
+        from napari_salt.core.bases.checkpoints import weights_digest
+
+        source = image.source
+        files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
+        states = [file.stat() for file in files]
+        return {
+            "image": [source.name, sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)],
+            "axes": image.axes,
+            "channel": image.channel,
+            "pixel size": image.pixel_size,
+            "adapter": [
+                weights_digest(adapter.tensors),
+                asdict(adapter.preprocess),
+                *map(asdict, adapter.classes),
+            ],
+            "base model": adapter.weights_sha256,
+            "probabilities": self.probabilities_dtype if self.probabilities else None,
+            "napari-salt version": __version__,
+            **asdict(config),
+        }
+
+    def arrays(self, result: SliceResult) -> dict[str, npt.NDArray[Any]]:
+        """What is kept of a slice: ``labels``, and ``0``, ``1``, ... for each class's probability."""
+        arrays: dict[str, npt.NDArray[Any]] = {"labels": result.labels}
+        if self.probabilities is not None:
+            planes = self.quantised(result.probabilities)
+            arrays |= {str(position): plane for position, plane in enumerate(planes)}
+        return arrays
+
+    def quantised(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Probabilities as they are written."""
+        if self.probabilities_dtype == "uint8":
+            probabilities = np.rint(255 * probabilities)
+        return probabilities.astype(self.probabilities_dtype)

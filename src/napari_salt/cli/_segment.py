@@ -1,0 +1,183 @@
+"""``napari-salt segment``: a stack and an adapter in, labels and probabilities out, in spite of stops."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_salt.cli._commands import given, load, prepare_base, read_image
+from napari_salt.cli._outputs import Outputs
+from napari_salt.cli._partial import PartialRun, telling_of
+from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, tell
+from napari_salt.core.segment.threads import Behind
+from napari_salt.io import LabelWriter, Stack
+from napari_salt.io._write import image_writer, layout_of, not_kept
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.stack import label_dtype
+
+if TYPE_CHECKING:
+    from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.terms.events import SliceResult
+
+__all__ = ["run_segmentation", "segment"]
+
+logger = logging.getLogger(__name__)
+
+Result = tuple[dict[str, Any], bool]
+
+
+def segment(options: argparse.Namespace) -> Result:
+    """``napari-salt segment``."""
+    image = read_image(options)
+    adapter = load(options.adapter)
+    prepare_base(adapter, options.base)
+    config = given(options, SegmentConfig(group=image.group))
+    outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
+    lost = not_kept(options.out, image)
+    if lost:
+        logger.warning(lost)
+    try:
+        if options.dask:
+            from napari_salt.cli._cluster import segment_on_cluster
+
+            result, interrupted = segment_on_cluster(options.dask, image, adapter, config, outputs), False
+        else:
+            result, interrupted = run_segmentation(image, adapter, config, outputs)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; --resume goes on from the slices finished so far") from None
+    seconds = duration(result["seconds"])
+    if interrupted:
+        tell(
+            f"stopped early; {result['slices']} slices are in {options.out} ({seconds}); the same command "
+            "with --resume does the rest"
+        )
+    else:
+        also = f" and {options.probabilities}" if options.probabilities else ""
+        tell(f"the segmentation of {result['slices']} slices is in {options.out}{also}: {seconds} in all")
+    return result, interrupted
+
+
+def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Result:
+    """Segment with a progress bar; slices that are not asked for become 0.
+
+    Each finished slice is kept in a `PartialRun` at once; the outputs are written from there when all
+    are finished, or after Ctrl-C.
+
+    Returns
+    -------
+    result, interrupted
+        What ``segment --json`` prints, and whether Ctrl-C ended it with slices missing.
+    """
+    from napari_salt.core.devices import peak_memory_mb, resolve_device
+
+    began = time.monotonic()
+    outputs.check(image.source)
+    partial = PartialRun(outputs.labels, outputs.depend_on(image, adapter, config))
+    finished = set(partial.finished() if outputs.resume else ())
+    job = _Job(image, adapter, config, outputs, partial, finished)
+    interruption = Interruption()
+    with interruption.watched():
+        with telling_of(finished):
+            tiles = job.compute(interruption)
+        job.write()
+        if not job.missing:
+            partial.discard()
+    return {
+        "seconds": round(time.monotonic() - began, 2),
+        "slices": len(finished),
+        "tiles": tiles,
+        "peak_memory_mb": round(peak_memory_mb(resolve_device(config.device)), 1),
+    }, bool(job.missing)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One segmentation: `finished` grows slice by slice, in step with what `partial` keeps."""
+
+    image: Stack
+    adapter: Adapter
+    config: SegmentConfig
+    outputs: Outputs
+    partial: PartialRun
+    finished: set[int]
+
+    @property
+    def wanted(self) -> Sequence[int]:
+        """Slices that were asked for."""
+        return range(len(self.image.data)) if self.config.slices is None else self.config.slices
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Those that are not finished."""
+        return tuple(index for index in self.wanted if index not in self.finished)
+
+    def compute(self, interruption: Interruption) -> int:
+        """Finish what is missing, or as much as there is time for; give the number of tiles."""
+        from napari_salt.core.segment.stack import segmentation_events
+
+        if not self.missing:
+            return 0
+        config = replace(self.config, slices=_with_neighbours(self.missing, self.wanted))
+        events = segmentation_events(
+            self.image.data,
+            self.adapter,
+            config,
+            pixel_size=self.image.pixel_size,
+            job_slices=len(self.wanted),
+        )
+        results = begun(events)
+        if not self.finished:
+            self.partial.begin()
+        tiles = 0
+        bar = progress_bar(len(self.wanted), "segmenting", "slice", len(self.finished))
+        with closing(events), bar, Behind() as writing:
+            for result in results:
+                tiles += result.tiles
+                if result.index in self.finished:
+                    continue
+                writing.do(self._keep, result, bar)
+                if interruption.requested:
+                    break
+        return tiles
+
+    def _keep(self, result: SliceResult, bar: Any) -> None:
+        """Let a slice be on the disk before it counts as finished."""
+        self.partial.add(result.index, self.outputs.arrays(result))
+        self.finished.add(result.index)
+        bar.update()
+
+    def write(self) -> None:
+        """Write the outputs from the finished slices; the others are 0."""
+        dtype = label_dtype(self.adapter.values)
+        with LabelWriter(self.outputs.labels, self.image, len(self.image.data), dtype) as writer:
+            for index in sorted(self.finished):
+                writer.fill(index)
+                writer.write(index, self.partial.read(index, "labels"))
+            writer.fill()
+        if self.outputs.probabilities is not None:
+            self._write_probabilities(self.outputs.probabilities)
+
+    def _write_probabilities(self, path: Path) -> None:
+        dtype = np.dtype(self.outputs.probabilities_dtype)
+        names = ("background", *(info.name for info in self.adapter.classes))
+        nothing = np.zeros(self.image.data.shape[1:3], dtype)
+        per_frame = len(self.image.data) // self.image.frames
+        with image_writer(path, layout_of(path, self.image, dtype, channels=names)) as write:
+            for frame, channel, z in np.ndindex(self.image.frames, len(names), per_frame):
+                index = frame * per_frame + z
+                done = index in self.finished
+                write(self.partial.read(index, str(channel)) if done else nothing)
+
+
+def _with_neighbours(missing: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
+    """Missing slices, and those beside them: what is averaged along the stack must meet its like."""
+    near = {index + step for index in missing for step in (-1, 0, 1)}
+    return tuple(index for index in wanted if index in near)

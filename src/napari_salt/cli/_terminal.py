@@ -1,0 +1,113 @@
+"""Progress on the terminal, and interruption by Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from types import FrameType
+from typing import Any, Self, TypeVar
+
+from tqdm import tqdm
+
+from napari_salt.terms.text import printable
+
+__all__ = ["Interruption", "PlainFormatter", "begun", "duration", "progress_bar", "say", "tell"]
+
+T = TypeVar("T")
+
+
+class Interruption:
+    """Whether Ctrl-C was pressed; a second press is not held back."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note a Ctrl-C in the body instead of raising at once."""
+        before = signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        sys.stderr.write("\nstopping after this step (Ctrl-C again: at once)\n")
+
+
+def begun(events: Iterator[T]) -> Iterator[T]:
+    """Compute the first event eagerly, so that input errors are raised before the progress bar appears."""
+    return chain(list(islice(events, 1)), events)
+
+
+def progress_bar(total: int | None, text: str, unit: str, done: int = 0, **options: Any) -> Any:
+    """Give a bar of tqdm's on stderr; where that is no terminal, what writes a line for every tenth."""
+    if not sys.stderr.isatty():
+        return _Lines(total, text, done)
+    return tqdm(
+        total=total, desc=text, unit=unit, initial=done, file=sys.stderr, dynamic_ncols=True, **options
+    )
+
+
+def say(text: str) -> None:
+    """Print a line that may hold text from a file."""
+    sys.stdout.write(printable(text) + "\n")
+
+
+def tell(text: str) -> None:
+    """Print a line for the user beside the output, on stderr."""
+    sys.stderr.write(printable(text) + "\n")
+
+
+def duration(seconds: float) -> str:
+    """A time as one reads it, such as "2 min 13 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+class PlainFormatter(logging.Formatter):
+    """Log lines without control characters: names of files, layers and adapters may hold any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        return printable(super().format(record), keep="\n")
+
+
+class _Lines:
+    """In place of a bar: a line for every tenth, and what is written between."""
+
+    def __init__(self, total: int | None, text: str, done: int) -> None:
+        self.total, self.n = total, done
+        self._text, self._tenths = text, -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Leave the lines as they are."""
+
+    def update(self, more: float = 1) -> None:
+        """Go on by so much."""
+        self.n = round(self.n + more)
+        self.set_postfix()
+
+    def set_postfix(self, **_values: object) -> None:
+        """Write a line, if another tenth is done."""
+        tenths = 10 * self.n // self.total if self.total else 0
+        if tenths > self._tenths:
+            self._tenths = tenths
+            tell(f"{self._text}: {10 * tenths} %")
+
+    def write(self, text: str, file: Any = None) -> None:
+        """Write a line of text."""
+        (file or sys.stderr).write(text + "\n")
+
+    def close(self) -> None:
+        """Leave the lines as they are."""

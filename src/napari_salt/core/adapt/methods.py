@@ -1,0 +1,93 @@
+"""The methods of fine-tuning: what each puts on a model, how its steps are scaled, how it comes off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from napari_salt.core.adapt.layers import WeightChange, attach_changes, merge, step_sizes, within
+from napari_salt.core.adapt.lora import LoraParametrization
+from napari_salt.core.adapt.salt import salt_of
+from napari_salt.terms.config import SaltConfig
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.methods import METHODS, Method, add_method
+
+__all__ = ["ADAPTATIONS", "Adaptation", "adaptation", "register_method"]
+
+Attach = Callable[[nn.Module, SaltConfig, tuple[str, ...]], object]
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What a method does.
+
+    Parameters
+    ----------
+    method
+        Its name, what can be set, and the type in an adapter's file.
+    attach
+        Takes a frozen model, settings and prefixes of module names to leave out; whatever requires a
+        gradient afterwards trains and goes into the adapter's file. The model computes what it did before.
+    sizes
+        Sizes of parameters of the model whose start does not tell them, such as factors that begin at 0:
+        each parameter's rate is the learning rate times its size.
+    merge
+        Puts plain weights in place of what `attach` has put on the model.
+    """
+
+    method: Method
+    attach: Attach
+    sizes: Callable[[nn.Module], Mapping[nn.Parameter, float]] = step_sizes
+    merge: Callable[[nn.Module], None] = merge
+
+
+def _changing(make: Callable[[Tensor, SaltConfig], WeightChange]) -> Attach:
+    def attach(model: nn.Module, config: SaltConfig, exclude: tuple[str, ...]) -> list[str]:
+        return attach_changes(model, config, make, exclude=exclude)
+
+    return attach
+
+
+def _lora_of(weight: Tensor, config: SaltConfig) -> LoraParametrization:
+    return LoraParametrization(weight, lora_rank=config.lora_rank)
+
+
+def _free_targets(model: nn.Module, config: SaltConfig, exclude: tuple[str, ...]) -> None:
+    for name, parameter in model.named_parameters():
+        if within(name, config.targets) and not within(name, exclude):
+            parameter.requires_grad_(True)
+
+
+ADAPTATIONS: dict[str, Adaptation] = {
+    "salt": Adaptation(METHODS["salt"], _changing(salt_of)),
+    "lora": Adaptation(METHODS["lora"], _changing(_lora_of)),
+    "s-sam": Adaptation(METHODS["s-sam"], _changing(salt_of)),
+    "decoder": Adaptation(METHODS["decoder"], _free_targets),
+}
+
+
+def adaptation(name: str) -> Adaptation:
+    """What the method of that name does.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if name not in ADAPTATIONS:
+        raise InputError(f"unknown method {name!r}; use {', '.join(ADAPTATIONS)}")
+    return ADAPTATIONS[name]
+
+
+def register_method(entry: Adaptation) -> None:
+    """Add a method, for this process: it can be chosen, trained, saved, loaded and segmented with.
+
+    Raises
+    ------
+    InputError
+        If its name or file type is another method's.
+    """
+    add_method(entry.method)
+    ADAPTATIONS[entry.method.name] = entry

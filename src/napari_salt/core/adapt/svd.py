@@ -1,0 +1,133 @@
+"""The canonical SVD of a weight, and the memory of those that take long."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from napari_salt.core.bases.checkpoints import weights_digest
+from napari_salt.terms.cache import cache_folder, write_atomically
+from napari_salt.terms.stopping import check_stop
+
+__all__ = ["canonical_svd", "first_coincident", "remembered_svd", "watched"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+COINCIDENT = 1e-10
+"""Singular values closer than this share of the largest have no singular vectors of their own."""
+
+WORTH_KEEPING = 5e7
+"""Entries times the shorter side from which an SVD is kept on disk; below, it takes some 0.01 s."""
+
+KEPT_BYTES = 4e9
+"""Size of the SVDs on disk beyond which those that were not used for longest go; SAM ViT-H takes 3.4e9."""
+
+TELL_SECONDS = 2.0
+"""How often a decomposition of many weights tells how far it is."""
+
+Svd = tuple[Tensor, Tensor, Tensor]
+
+
+def canonical_svd(weight: Tensor) -> Svd:
+    """Thin SVD that does not depend on the LAPACK at hand.
+
+    Computed in float64 on the CPU; the entry of largest magnitude of each left singular vector is
+    made positive, which fixes the signs that the decomposition leaves open.
+
+    Parameters
+    ----------
+    weight
+        Any float tensor of shape (out, ...), flattened to (out, in).
+
+    Returns
+    -------
+    u, s, vh
+        float64, shapes (out, n), (n,) and (n, in), n = min(out, in), `s` descending.
+    """
+    matrix = weight.detach().to(device="cpu", dtype=torch.float64).flatten(1)
+    u, s, vh = torch.linalg.svd(matrix, full_matrices=False)
+    signs = torch.sign(u.gather(0, u.abs().argmax(0, keepdim=True)))
+    return u * signs, s, vh * signs.T
+
+
+def first_coincident(s: Tensor) -> int | None:
+    """Index of the first singular value that shares its value with the next, if any does."""
+    close = (s[:-1] - s[1:]) <= COINCIDENT * s[:1]
+    vanishing = s <= COINCIDENT * s[:1]
+    hits = torch.nonzero(torch.cat([close, s.new_zeros(1, dtype=torch.bool)]) | vanishing)
+    return int(hits[0]) if len(hits) else None
+
+
+def remembered_svd(weight: Tensor) -> Svd:
+    """`canonical_svd`, read from the cache folder where a large weight was decomposed before.
+
+    Files are named by the hash of the weight. Vectors are kept as float32, in which they are used,
+    so that the first and later calls give the same bits. The 4 GB that were used last stay. A file
+    that is damaged is made anew; where none can be written, nothing is kept. Weights with coincident
+    singular values are not kept: what stands in for their vectors is computed in float64.
+    """
+    if weight.numel() * min(len(weight), weight[0].numel()) < WORTH_KEEPING:
+        return canonical_svd(weight)
+    path = cache_folder() / "svd" / f"{weights_digest({'weight': weight.flatten(1)})}.safetensors"
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    u, s, vh = canonical_svd(weight)
+    if first_coincident(s) is not None:
+        return u, s, vh
+    u, vh = u.float().contiguous(), vh.float().contiguous()
+    tensors = {"u": u, "s": s, "vh": vh}
+    try:
+        write_atomically(path, save(tensors, {"sha256": weights_digest(tensors)}))
+        _prune(path.parent)
+    except OSError as error:
+        logger.warning("cannot keep a decomposition for the next time: %s", error)
+    return u, s, vh
+
+
+def watched(layers: Sequence[T]) -> Iterator[T]:
+    """Give `layers` one by one unless told to stop, logging how many are done where that takes long."""
+    told = time.monotonic()
+    for done, layer in enumerate(layers):
+        check_stop()
+        if time.monotonic() - told > TELL_SECONDS:
+            told = time.monotonic()
+            logger.info("decomposing weights, only the first time: %d of %d", done, len(layers))
+        yield layer
+
+
+def _prune(folder: Path) -> None:
+    """Remove the files that were not used for longest, until the others fit."""
+    total = 0
+    files = {path: path.stat() for path in folder.glob("*.safetensors")}
+    for path in sorted(files, key=lambda path: files[path].st_mtime_ns, reverse=True):
+        total += files[path].st_size
+        if total > KEPT_BYTES:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Svd | None:
+    """What `remembered_svd` wrote, or None where there is nothing, or something damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            expected = (file.metadata() or {}).get("sha256")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+    if weights_digest(tensors) != expected:
+        logger.warning("%s is damaged; computing it again", path)
+        return None
+    with contextlib.suppress(OSError):
+        path.touch()  # the latest used go last
+    return tensors["u"], tensors["s"], tensors["vh"]

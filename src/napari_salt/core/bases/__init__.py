@@ -1,0 +1,1 @@
+"""Base models: recognised, built, loaded, downloaded."""

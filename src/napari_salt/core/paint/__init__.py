@@ -1,0 +1,1 @@
+"""From painted labels to the crops that training learns from."""

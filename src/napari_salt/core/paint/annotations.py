@@ -1,0 +1,416 @@
+"""From painted labels to what training may learn from, and what it is scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_salt.terms.config import Unpainted
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.paint_checks import check_class_count, lines_of, painted_across
+from napari_salt.terms.slice_ranges import check_slices
+from napari_salt.terms.stack import StackLike
+
+__all__ = [
+    "IGNORE",
+    "Annotations",
+    "PaintedSlice",
+    "Split",
+    "hold_out",
+    "orientation_matters",
+    "painted_diameter",
+    "read_annotations",
+]
+
+Target = NDArray[np.int16]
+
+IGNORE = -1
+"""Target value of a pixel that says nothing."""
+
+HELD_OUT_SHARE = 0.15
+MIN_SLICES_TO_HOLD_OUT = 4
+STROKE_SHARE = 0.25
+"""Paint that fills less of its bounding box, though it is thick enough, looks like strokes."""
+LEAST_COMMON = 0.1
+"""Share of the pixels that two slices must both know before their agreement says anything."""
+AGREEMENT = 0.25
+"""Chance-corrected agreement of painted slices above which position carries meaning."""
+
+
+@dataclass(frozen=True)
+class PaintedSlice:
+    """One slice with paint.
+
+    Parameters
+    ----------
+    index
+        Position in the stack.
+    target
+        int16, shape (Y, X): 0 background, 1..K classes, `IGNORE` where nothing is known.
+    """
+
+    index: int
+    target: Target
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """All paint of a stack.
+
+    Parameters
+    ----------
+    slices
+        Slices that say something, in order.
+    values
+        Label value of each class 1..K.
+    looks_like_strokes
+        Whether the paint seems to be strokes though unpainted counts as background.
+    """
+
+    slices: tuple[PaintedSlice, ...]
+    values: tuple[int, ...]
+    looks_like_strokes: bool = False
+
+
+@dataclass(frozen=True)
+class Split:
+    """Paint to learn from and paint to score on; no pixel is in both.
+
+    Parameters
+    ----------
+    training, held_out
+        Slices with the other part's pixels set to `IGNORE`.
+    description
+        The split in words.
+    leak_free
+        False where a held-out slice lies next to one that training sees.
+    """
+
+    training: tuple[PaintedSlice, ...]
+    held_out: tuple[PaintedSlice, ...]
+    description: str
+    leak_free: bool
+
+
+def read_annotations(
+    labels: StackLike,
+    *,
+    slices: Sequence[int] | None = None,
+    unpainted: Unpainted = "background",
+    background_label: int | None = None,
+    values: Sequence[int] = (),
+) -> Annotations:
+    """Collect the painted slices of `labels`, reading one slice at a time.
+
+    Parameters
+    ----------
+    labels
+        Whole numbers from 0, shape (Z, Y, X).
+    slices
+        Slices to use, painted or not; by default those with any paint. With ``"ignore"``, slices
+        without paint say nothing and are left out.
+    unpainted
+        What 0 means on a slice that is used: ``"background"``, or ``"ignore"`` (nothing).
+    background_label
+        With ``"ignore"``, the painted value that means background (default 1).
+    values
+        Classes that are there even if they are not painted (those of an adapter that goes on).
+
+    Raises
+    ------
+    InputError
+        No paint, one class everywhere, negative or fractional values, far more values than a training
+        can have classes, slices out of range, or paint on a plane across the slices.
+    """
+    if len(labels.shape) != 3:
+        raise InputError(f"the labels have shape {tuple(labels.shape)}; give (Z, Y, X)")
+    if background_label is not None and unpainted == "background":
+        raise InputError("background_label is for unpainted='ignore'; set both or neither")
+    count = int(labels.shape[0])
+    chosen = range(count) if slices is None else sorted(set(slices))
+    check_slices(chosen, count)
+    background = (background_label or 1) if unpainted == "ignore" else 0
+    if background in values:
+        raise InputError(
+            f"background label {background} is a class of the adapter to go on from; paint background "
+            "with another label, and name it as the background label"
+        )
+    planes = {}
+    present: set[int] = set()
+    for index in chosen:
+        plane = _label_plane(labels, index)
+        if plane.any() or (slices is not None and unpainted == "background"):
+            planes[index] = plane
+            present.update(np.unique(plane).tolist())
+            check_class_count(present - {0, background, *values})
+    across = painted_across({index: lines_of(plane) for index, plane in planes.items() if plane.any()})
+    if across:
+        raise InputError(
+            f"the paint at {across} is one pixel wide and lies across the slices, as on a sagittal or "
+            "coronal plane; paint whole slices of Y and X"
+        )
+    found = _class_values(present, background, unpainted)
+    values = (*values, *(value for value in found if value not in values))
+    painted = tuple(
+        PaintedSlice(index, _target(plane, values, background, unpainted)) for index, plane in planes.items()
+    )
+    strokes = unpainted == "background" and _looks_like_strokes(painted)
+    return Annotations(painted, values, strokes)
+
+
+def hold_out(slices: Sequence[PaintedSlice], group: int | None = None) -> Split:
+    """Split the paint so that the score is honest.
+
+    With four slices or more, whole slices are held out: a fifth of them (at least one), those
+    farthest from the others that show every class there is. With fewer, one contiguous block of each
+    slice: the strip or rectangle whose share of every class comes closest to 15 %.
+
+    What shows the same place is held out together: one slice at all its time points, or, where these
+    are more than a fifth of the paint, the same block of all slices that are neighbours.
+
+    Parameters
+    ----------
+    slices
+        All paint, in order.
+    group
+        Slices of one time point, in a time series.
+    """
+    units = _units(slices, group)
+    count = max(1, len(slices) // 5)
+    candidates = [unit for unit in units if len(unit) <= count]
+    if len(slices) >= MIN_SLICES_TO_HOLD_OUT and len(units) > 1 and candidates:
+        return _hold_out_slices(slices, units, count, group)
+    training, held_out = [], []
+    blocks = _blocks(slices, group)
+    for painted, block in zip(slices, blocks, strict=True):
+        training.append(replace(painted, target=np.where(block, IGNORE, painted.target)))
+        held_out.append(replace(painted, target=np.where(block, painted.target, IGNORE)))
+    where = ", ".join(str(painted.index) for painted in slices)
+    return Split(tuple(training), tuple(held_out), f"a block of slice {where}", leak_free=True)
+
+
+def orientation_matters(slices: Sequence[PaintedSlice]) -> bool:
+    """Whether the classes sit in the same place from slice to slice, as in anatomy.
+
+    Measured by Cohen's kappa of each class's masks over all pairs of painted slices: 0 where the
+    masks meet as often as chance would have it (cells, organelles), high for organs. With fewer than
+    two slices nothing is known, and the answer is no.
+    """
+    kappas = [
+        kappa
+        for first, second in combinations(slices, 2)
+        for value in np.unique(first.target[first.target > 0])
+        if (kappa := _kappa(first.target, second.target, int(value))) is not None
+    ]
+    return bool(kappas) and float(np.mean(kappas)) > AGREEMENT
+
+
+def painted_diameter(slices: Sequence[PaintedSlice]) -> float:
+    """Typical thickness in pixels of what is painted: the area-weighted median over objects.
+
+    The thickness of a connected object is twice the largest distance from inside it to its border.
+    The smallest class decides: what is visible for it is visible for all.
+    """
+    by_class: dict[int, list[tuple[float, int]]] = {}
+    for painted in slices:
+        for value in np.unique(painted.target[painted.target > 0]):
+            thickness, areas = _objects(painted.target == value)
+            by_class.setdefault(int(value), []).extend(zip(thickness, areas, strict=True))
+    return min(_weighted_median(pairs) for pairs in by_class.values())
+
+
+def _label_plane(labels: StackLike, index: int) -> NDArray[np.int64]:
+    plane = np.asarray(labels[index])
+    if plane.dtype.kind not in "buif":
+        raise InputError(f"the labels have dtype {plane.dtype}; give whole numbers from 0")
+    if plane.dtype.kind == "f":
+        odd = plane[~(np.isfinite(plane) & (plane == np.rint(plane)))]
+        if odd.size:
+            raise InputError(f"the labels hold {odd[0]} on slice {index}; give whole numbers from 0")
+    if plane.dtype.kind in "if" and plane.min() < 0:
+        raise InputError(f"the labels hold {plane.min():g} on slice {index}; give whole numbers from 0")
+    return plane.astype(np.int64)
+
+
+def _class_values(found: set[int], background: int, unpainted: Unpainted) -> tuple[int, ...]:
+    painted = found - {0}
+    if not painted:
+        raise InputError("nothing is painted on the slices to train on; paint at least one class")
+    if unpainted == "ignore" and background not in painted:
+        raise InputError(
+            f"background label {background} is not painted (found {sorted(painted)}); "
+            "paint some background with it, or name the label that means background"
+        )
+    classes = painted - {background}
+    if not classes:
+        raise InputError(
+            f"only background (label {background}) is painted; paint at least one class beside it"
+        )
+    if len(classes) == 1 and unpainted == "background" and 0 not in found:
+        value = next(iter(classes))
+        raise InputError(
+            f"label {value} covers all of the painted slices; leave the background unpainted, "
+            "or paint a second class"
+        )
+    return tuple(sorted(classes))
+
+
+def _target(
+    plane: NDArray[np.int64], values: tuple[int, ...], background: int, unpainted: Unpainted
+) -> Target:
+    target = np.full(plane.shape, IGNORE if unpainted == "ignore" else 0, np.int16)
+    for number, value in enumerate(values, start=1):
+        target[plane == value] = number
+    if unpainted == "ignore":
+        target[plane == background] = 0
+    return target
+
+
+def _objects(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Thickness (twice the largest distance to the border) and area in pixels of each connected object."""
+    objects, count = ndimage.label(mask)
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    numbers = np.arange(1, count + 1)
+    return 2 * ndimage.maximum(depth, objects, numbers), ndimage.sum_labels(mask, objects, numbers)
+
+
+def _looks_like_strokes(slices: Iterable[PaintedSlice]) -> bool:
+    """Whether every slice's paint is a few long thin marks: one brush width, far longer than wide."""
+    verdicts = []
+    for painted in slices:
+        mask = painted.target > 0
+        if not mask.any():
+            continue
+        width, areas = _objects(mask)
+        elongation = float(np.sum(areas * areas / width**2) / areas.sum())
+        sparse = mask.mean() < 0.05
+        one_brush = float(np.std(width) / np.mean(width)) < STROKE_SHARE
+        verdicts.append(sparse and len(areas) <= 20 and one_brush and elongation > 5)
+    return bool(verdicts) and all(verdicts)
+
+
+Unit = tuple[PaintedSlice, ...]
+"""Slices of one position, at all their time points."""
+
+
+def _position(painted: PaintedSlice, group: int | None) -> int:
+    return painted.index if group is None else painted.index % group
+
+
+def _units(slices: Sequence[PaintedSlice], group: int | None) -> list[Unit]:
+    by_position: dict[int, list[PaintedSlice]] = {}
+    for painted in slices:
+        by_position.setdefault(_position(painted, group), []).append(painted)
+    return [tuple(by_position[position]) for position in sorted(by_position)]
+
+
+def _classes_in(slices: Iterable[PaintedSlice]) -> set[int]:
+    return set().union(*(set(np.unique(painted.target).tolist()) for painted in slices)) - {IGNORE}
+
+
+def _apart(some: Iterable[PaintedSlice], others: Iterable[PaintedSlice], group: int | None) -> int:
+    """Least distance between positions of slices of both."""
+    others = tuple(others)
+    return min(abs(_position(a, group) - _position(b, group)) for a in some for b in others)
+
+
+def _hold_out_slices(
+    slices: Sequence[PaintedSlice], units: Sequence[Unit], count: int, group: int | None
+) -> Split:
+    every = _classes_in(slices)
+
+    def others(*positions: int) -> list[PaintedSlice]:
+        return [painted for i, unit in enumerate(units) if i not in positions for painted in unit]
+
+    def merit(position: int) -> tuple[int, int, int]:
+        unit = units[position]
+        inner = -abs(2 * position - len(units) + 1)
+        return len(every & _classes_in(unit)), min(_apart(unit, others(position), group), 2), inner
+
+    picked: list[int] = []
+    fitting = [position for position, unit in enumerate(units) if len(unit) <= count]
+    for position in sorted(fitting, key=merit, reverse=True):
+        taken = sum(len(units[i]) for i in (*picked, position))
+        if taken <= count and every <= _classes_in(others(*picked, position)) | {0}:
+            picked.append(position)
+    if not picked:
+        picked = [min(fitting, key=lambda position: abs(position - len(units) // 2))]
+    chosen = {painted.index for position in picked for painted in units[position]}
+    held_out = tuple(painted for painted in slices if painted.index in chosen)
+    training = tuple(painted for painted in slices if painted.index not in chosen)
+    apart = _apart(held_out, training, group)
+    names = ", ".join(str(s.index) for s in held_out)
+    text = f"slice {names}" + ("" if apart > 1 else " (next to a slice that training sees)")
+    return Split(training, held_out, text, leak_free=apart > 1)
+
+
+def _blocks(slices: Sequence[PaintedSlice], group: int | None) -> list[NDArray[np.bool_]]:
+    """Block of each slice; neighbours, and time points of one position, share theirs."""
+    blocks: dict[int, NDArray[np.bool_]] = {}
+    near: list[PaintedSlice] = []
+    for unit in _units(slices, group):
+        if near and _apart(unit, near, group) > 1:
+            near = []
+        near = [*near, *unit]
+        block = _block([painted.target for painted in near])
+        blocks |= {painted.index: block for painted in near}
+    return [blocks[painted.index] for painted in slices]
+
+
+def _block(targets: Sequence[Target]) -> NDArray[np.bool_]:
+    """Mask of the block whose share of each class and of all paint comes closest to 15 %."""
+    values = sorted(set().union(*(np.unique(target).tolist() for target in targets)) - {IGNORE})
+    masks = [sum((target != IGNORE).astype(np.int64) for target in targets)]
+    masks += [sum((target == value).astype(np.int64) for target in targets) for value in values]
+    sums = [np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0))) for mask in masks]
+    totals = np.array([s[-1, -1] for s in sums], np.float64)
+
+    def distance(box: tuple[int, int, int, int]) -> float:
+        top, bottom, left, right = box
+        inside = [s[bottom, right] - s[top, right] - s[bottom, left] + s[top, left] for s in sums]
+        return float(np.abs(np.array(inside) / totals - HELD_OUT_SHARE).sum())
+
+    shape = targets[0].shape
+    top, bottom, left, right = min(_boxes(*shape), key=distance)
+    block = np.zeros(shape, bool)
+    block[top:bottom, left:right] = True
+    return block
+
+
+def _boxes(height: int, width: int) -> Iterable[tuple[int, int, int, int]]:
+    """Candidate blocks: strips across and down, and rectangles, at 25 places along each axis."""
+    for share_y, share_x in (
+        (HELD_OUT_SHARE, 1.0),
+        (1.0, HELD_OUT_SHARE),
+        (0.39, 0.39),
+        (0.3, 0.5),
+        (0.5, 0.3),
+    ):
+        rows, columns = max(1, round(height * share_y)), max(1, round(width * share_x))
+        for top in np.unique(np.linspace(0, height - rows, 25).astype(int)):
+            for left in np.unique(np.linspace(0, width - columns, 25).astype(int)):
+                yield int(top), int(top) + rows, int(left), int(left) + columns
+
+
+def _kappa(first: Target, second: Target, value: int) -> float | None:
+    """Cohen's kappa of one class's masks over the pixels that both slices know."""
+    known = (first != IGNORE) & (second != IGNORE)
+    if known.mean() < LEAST_COMMON:
+        return None
+    a, b = first[known] == value, second[known] == value
+    if not a.any() or not b.any():
+        return None
+    agreement = float((a == b).mean())
+    chance = float(a.mean() * b.mean() + (1 - a.mean()) * (1 - b.mean()))
+    return None if chance == 1 else (agreement - chance) / (1 - chance)
+
+
+def _weighted_median(pairs: Sequence[tuple[float, int]]) -> float:
+    ordered = sorted(pairs)
+    weights = np.cumsum([weight for _, weight in ordered])
+    return float(ordered[int(np.searchsorted(weights, weights[-1] / 2))][0])

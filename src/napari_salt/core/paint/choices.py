@@ -1,0 +1,116 @@
+"""Settings that are chosen from the paint, so that users need not know them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_salt.core.paint.annotations import (
+    Annotations,
+    PaintedSlice,
+    orientation_matters,
+    painted_diameter,
+)
+from napari_salt.core.paint.preprocess import ROBUST, intensity_window
+from napari_salt.core.tiles import possible_overlap, tiles_of
+from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
+from napari_salt.terms.stack import StackLike, check_stack
+
+__all__ = ["REACH", "choose_pixel_scale", "choose_preprocess", "choose_reach"]
+
+REACH, CLIPPED = 0.25, 0.1
+"""Reach of the intensity window, and the share of a class that must not lie beyond it."""
+
+MAX_UPSCALING = 8.0
+NEARLY_WHOLE = 0.7
+LARGE, SMALL, VISIBLE = 110.0, 4.0, 8.0
+"""Diameters in model pixels: larger objects are shrunk, smaller ones enlarged; the least in overviews."""
+
+LITTLE, FAR_FEWER = 0.9, 2 / 3
+"""Shrinking that costs no accuracy, and the share of tiles it must leave to be worth it."""
+
+
+def choose_preprocess(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    input_size: int,
+    pixel_size: float | None,
+) -> Preprocess:
+    """How the slices of `image` become inputs of `input_size` pixels, where `config` does not say it."""
+    height, width = image.shape[1:3]
+    oriented = config.orientation == "fixed" or (
+        config.orientation == "auto" and orientation_matters(annotations.slices)
+    )
+    scale = config.pixel_scale or choose_pixel_scale(
+        annotations.slices, (height, width), input_size, oriented=oriented
+    )
+    return Preprocess(
+        check_stack(image),
+        scale,
+        pixel_size,
+        config.independent,
+        turns=not oriented,
+        reach=choose_reach(image, annotations.slices, independent=config.independent),
+    )
+
+
+def choose_reach(
+    image: StackLike, slices: Sequence[PaintedSlice], *, independent: bool = False
+) -> float | None:
+    """How far the intensity window goes beyond the 1st and 99th percentile (see `Preprocess`).
+
+    None where that would clip a tenth of what is painted as some class: in a sparse stack the brightest
+    half percent is what is looked for.
+    """
+    whole = None if independent else intensity_window(image, ROBUST, REACH)
+    clipped: dict[int, list[NDArray[np.bool_]]] = {}
+    for painted in slices:
+        plane = np.asarray(image[painted.index])
+        window = whole or intensity_window(plane[None], ROBUST, REACH, what=f"image {painted.index}")
+        low, high = np.array(window.low), np.array(window.high)
+        margin = REACH * (high - low)
+        pixels = plane.reshape(*plane.shape[:2], -1)
+        outside = (pixels < low - margin) | (pixels > high + margin)
+        for value in np.unique(painted.target[painted.target > 0]).tolist():
+            clipped.setdefault(value, []).append(outside[painted.target == value])
+    shares = [np.concatenate(parts).mean(0).max() for parts in clipped.values()]
+    return REACH if max(shares, default=0) < CLIPPED else None
+
+
+def choose_pixel_scale(
+    slices: Sequence[PaintedSlice], shape: tuple[int, int], input_size: int, *, oriented: bool = False
+) -> float:
+    """Pixels that the model should see per image pixel, from the size of what is painted.
+
+    Small images fill the input. Where the classes keep their place (`oriented`: anatomy), or nearly all of
+    the image fits, an overview is worth more than detail, as long as the painted objects stay visible.
+    Otherwise objects far larger than a third of the input are shrunk, and hair-thin ones enlarged.
+    Where a little less takes far fewer tiles (512 pixels: two a side instead of three), it is less.
+    """
+    fill = input_size / max(shape)
+    if fill >= 1:
+        return min(fill, MAX_UPSCALING)
+    diameter = painted_diameter(slices)
+    overview = fill > NEARLY_WHOLE or oriented
+    if overview and diameter * fill >= VISIBLE:
+        return fill
+    suiting = max(fill, LARGE / diameter) if diameter > LARGE else min(2.0, max(1.0, SMALL / diameter))
+    return _fitted(suiting, shape, input_size)
+
+
+def _fitted(scale: float, shape: tuple[int, int], input_size: int) -> float:
+    """`scale`, or a little less if a slice takes far fewer tiles then."""
+    overlap = possible_overlap(SegmentConfig.overlap, input_size)
+    step = input_size - overlap
+
+    def tiles(by: float) -> int:
+        return len(tiles_of([round(length * by) for length in shape], input_size, overlap))
+
+    # Scales at which whole tiles cover an axis exactly.
+    exact = [(input_size + n * step) / length for length in shape for n in range(int(length * scale) // step)]
+    near = [by for by in exact if LITTLE * scale <= by < scale]
+    fewest = min(near, key=lambda by: (tiles(by), -by), default=scale)
+    return fewest if tiles(fewest) <= FAR_FEWER * tiles(scale) else scale

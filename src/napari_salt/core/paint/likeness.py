@@ -1,0 +1,159 @@
+"""Whether a stack is like the one that an adapter was trained on: its pixel size and its intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_salt.core.paint.preprocess import SliceReader, resize, window_slices
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.config import Preprocess
+from napari_salt.terms.errors import InputError
+
+__all__ = ["intensity_profile", "unlikeness"]
+
+QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+DETAILS = ((1, 3), (3, 9), (7, 21))
+"""Widths in model pixels of the two boxes whose means are subtracted: fine, middle and coarse structure."""
+PROFILE_PIXELS, PROFILE_SIDE = 250_000, 512
+INVERTED = 1.75
+"""How much nearer the inverted profile must be. Other stacks of a kind: 1.65 in one of 100."""
+UNLIKE = 0.2
+"""Mean difference of the grey levels that is said. Other stacks of a kind: up to 0.12."""
+ODD_SIZE = 1.5
+"""Ratio of pixel sizes beyond which it is said that the stack is resampled."""
+
+Profile = list[list[list[float]]]
+
+
+def intensity_profile(reader: SliceReader) -> Profile:
+    """What grey levels and contrasts the model meets in a stack, by channel.
+
+    Returns
+    -------
+    list
+        Per channel four rows of the 1, 5, 10, 25, 50, 75, 90, 95 and 99 % quantiles: of the windowed
+        intensities (0 to 1), and of fine, middle and coarse structure in the middle of the slices, in units
+        of its standard deviation. Inverting the contrast turns the signs and the order of the latter.
+        Empty where all of these slices are blank.
+    """
+    levels, details = [], []
+    for plane in _planes(reader):
+        levels.append(_drawn(plane.flatten(1)))
+        details.append(_details(plane, reader.scale))
+    if not levels:
+        return []
+    grey = np.percentile(torch.cat(levels, 1).numpy(), QUANTILES, axis=1).T[:, None]
+    structure = torch.cat(details, 2).numpy()
+    deviation = structure.std(2, keepdims=True) + np.finfo(np.float32).tiny
+    rows = np.moveaxis(np.percentile(structure / deviation, QUANTILES, axis=2), 0, -1)
+    profile: Profile = np.concatenate([grey, rows], 1).round(4).tolist()
+    return profile
+
+
+def unlikeness(adapter: AdapterCard, reader: SliceReader) -> Iterator[str]:
+    """Say, in a sentence each, what makes a stack unlike the one that the adapter was trained on.
+
+    An adapter that does not know its stack's pixel size or intensities says nothing about them.
+    """
+    if text := _of_pixel_size(adapter.preprocess, reader.pixel_size):
+        yield text
+    then = _known_profile(adapter, reader)
+    now = [] if then is None else intensity_profile(reader)
+    if then is not None and now and (text := _of_intensities(then, np.array(now))):
+        yield text
+
+
+def _of_pixel_size(preprocess: Preprocess, pixel_size: float | None) -> str:
+    trained = preprocess.pixel_size
+    if trained is None:
+        return ""
+    if pixel_size is None:
+        return (
+            f"the adapter was trained on pixels of {trained:g} micrometres, and the image does not say how "
+            "large its own are: they are taken to be the same; if they are not, give their size "
+            "(--pixel-size, pixel_size, or the layer's scale and units)"
+        )
+    ratio = pixel_size / trained
+    if 1 / ODD_SIZE <= ratio <= ODD_SIZE:
+        return ""
+    return (
+        f"the image's pixels are of {pixel_size:g} micrometres, those that the adapter was trained on of "
+        f"{trained:g}: the image is resampled to {ratio:.3g} times its size in pixels; if the file is wrong, "
+        "give the true size (--pixel-size, pixel_size, or the layer's scale and units)"
+    )
+
+
+def _known_profile(adapter: AdapterCard, reader: SliceReader) -> NDArray[np.float64] | None:
+    """The training stack's profile; None where the file has none that can be used."""
+    shape = (reader.preprocess.channels, 1 + len(DETAILS), len(QUANTILES))
+    try:
+        known = np.array(adapter.training.get("intensities"), np.float64)
+    except (TypeError, ValueError):
+        return None
+    return known if known.shape == shape and np.isfinite(known).all() else None
+
+
+def _of_intensities(then: NDArray[np.float64], now: NDArray[np.float64]) -> str:
+    inverted = np.concatenate([1 - now[:, :1, ::-1], -now[:, 1:, ::-1]], 1)
+    distance, mirrored = _distance(then, now), _distance(then, inverted)
+    middle = QUANTILES.index(50)
+    medians = " and ".join(_percent(profile[:, 0, middle]) for profile in (now, then))
+    if distance > INVERTED * mirrored:
+        return (
+            "the image's contrast looks inverted: bright here is what was dark in the training stack "
+            f"(distance of their profiles {distance:.2f}, after inverting {mirrored:.2f}; median intensities "
+            f"at {medians} of the windows); invert the image, or train on such a stack"
+        )
+    difference = float(np.abs(now[:, 0] - then[:, 0]).mean(-1).max())
+    if difference > UNLIKE:
+        return (
+            f"the image's intensities are unlike the training stack's (they differ by {difference:.0%} of "
+            f"the window on average; medians at {medians} of it); check the channel and the contrast, or "
+            "train on such a stack"
+        )
+    return ""
+
+
+def _distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Mean difference of the grey levels plus that of the structure."""
+    difference = np.abs(first - second)
+    return float(difference[:, 0].mean() + difference[:, 1:].mean())
+
+
+def _percent(shares: Sequence[float] | NDArray[np.float64]) -> str:
+    return "/".join(f"{share:.0%}" for share in shares)
+
+
+def _planes(reader: SliceReader) -> Iterator[Tensor]:
+    """Every other slice that the window is measured on, windowed, float32 (C, Y, X)."""
+    for index in window_slices(len(reader))[::2]:
+        try:
+            yield torch.from_numpy(reader.raw(index))
+        except InputError:  # a blank one among unrelated images, which may not even be asked for
+            continue
+
+
+def _drawn(values: Tensor) -> Tensor:
+    """At most `PROFILE_PIXELS` of (C, N), evenly spaced."""
+    return values[:, :: max(1, values.shape[1] // PROFILE_PIXELS)]
+
+
+def _details(plane: Tensor, scale: float) -> Tensor:
+    """Structure of three sizes in the middle of a plane, as large as the model sees it, (C, 3, N)."""
+    side = max(1, round(PROFILE_SIDE / scale))
+    top, left = (max(0, (length - side) // 2) for length in plane.shape[1:])
+    part = plane[None, :, top : top + side, left : left + side]
+    height, width = (max(1, round(length * scale)) for length in part.shape[2:])
+    seen = resize(part, (height, width))
+    rows = [_mean(seen, inner) - _mean(seen, outer) for inner, outer in DETAILS]
+    return torch.stack([_drawn(row[0].flatten(1)) for row in rows], 1)
+
+
+def _mean(image: Tensor, width: int) -> Tensor:
+    return F.avg_pool2d(image, width, 1, width // 2, count_include_pad=False) if width > 1 else image

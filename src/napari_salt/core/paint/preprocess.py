@@ -1,0 +1,193 @@
+"""From a slice as it was measured to what the base model sees; the same in training and prediction."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from napari_salt.terms.config import Preprocess
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.stack import StackLike, check_pixel_size, check_stack
+
+__all__ = ["SliceReader", "Window", "intensity_window", "resize", "window_slices"]
+
+logger = logging.getLogger(__name__)
+
+WINDOW_SLICES = 16
+MAX_ENLARGED_PIXELS = 500_000_000
+"""Pixels of a slice that is enlarged: what an adapter's file asks for must not fill the memory."""
+WINDOW_PIXELS = 1_000_000
+ROBUST = (1, 99)
+"""Percentiles that half a percent of the voxels hardly moves."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Intensities that become 0 and 1, one pair per channel."""
+
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass
+class SliceReader:
+    """Reads slices of one stack as the model sees them.
+
+    Parameters
+    ----------
+    stack
+        Shape (Z, Y, X) or (Z, Y, X, 3).
+    preprocess
+        The rule; its window is measured on this stack.
+    pixel_size
+        Micrometres per pixel of this stack, if known.
+    window
+        The stack's intensities, if they were measured already.
+
+    Raises
+    ------
+    InputError
+        If the stack does not have the rule's channels, holds nothing but one value, or would be enlarged
+        beyond measure; or if the pixel size is no positive number.
+    """
+
+    stack: StackLike
+    preprocess: Preprocess
+    pixel_size: float | None = None
+    window: Window | None = None
+
+    def __post_init__(self) -> None:
+        channels = check_stack(self.stack)
+        if channels != self.preprocess.channels:
+            kinds = {1: "grey", 3: "colour (RGB)"}
+            raise InputError(
+                f"the image is {kinds[channels]}, the adapter was trained on "
+                f"{kinds[self.preprocess.channels]} images; give an image of that kind"
+            )
+        check_pixel_size(self.pixel_size)
+        self.scale = self.preprocess.scale_for(self.pixel_size)
+        height, width = self.stack.shape[1:3]
+        self.size = (max(1, round(height * self.scale)), max(1, round(width * self.scale)))
+        if self.scale > 1 and self.size[0] * self.size[1] > MAX_ENLARGED_PIXELS:
+            raise InputError(
+                f"slices of {height} x {width} pixels would be enlarged to {self.size[0]} x {self.size[1]} "
+                f"(pixel scale {self.scale:.3g}); check the pixel size, or use another adapter or pixel scale"
+            )
+        self._warned = False
+        if self.window is None and not self.preprocess.independent:
+            self.window = intensity_window(self.stack, self.preprocess.percentiles, self.preprocess.reach)
+
+    def __len__(self) -> int:
+        return int(self.stack.shape[0])
+
+    def raw(self, index: int) -> NDArray[np.float32]:
+        """Slice `index`, windowed to 0..1 at its own pixels, float32, shape (C, Y, X)."""
+        plane = _plane(self.stack, index)
+        window = self.window or intensity_window(
+            plane[None], self.preprocess.percentiles, self.preprocess.reach, what=f"image {index}"
+        )
+        low = np.asarray(window.low)[:, None, None]
+        high = np.asarray(window.high)[:, None, None]
+        channels = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
+        values: NDArray[np.float32] = np.clip((channels - low) / (high - low), 0, 1).astype(np.float32)
+        missing = ~np.isfinite(channels)
+        if missing.any():
+            values[missing] = 0
+            self._warn_missing(index, int(missing.sum()))
+        return values
+
+    def read(self, index: int) -> Tensor:
+        """Slice `index` at the model's scale, float32 from 0 to 1, shape (3, *size)."""
+        image = torch.from_numpy(self.raw(index))[None]
+        image = resize(image, self.size)
+        return image.expand(1, 3, -1, -1)[0] if image.shape[1] == 1 else image[0]
+
+    def _warn_missing(self, index: int, count: int) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "slice %d has %d pixels that are not finite; they count as the darkest",
+                index,
+                count,
+            )
+
+
+def intensity_window(
+    stack: StackLike,
+    percentiles: tuple[float, float],
+    reach: float | None = None,
+    *,
+    what: str = "the image",
+) -> Window:
+    """Percentiles of at most 16 evenly spaced slices, per channel, but not far beyond the 1st and the 99th.
+
+    `reach` is how far, as a share of the range between these two: no half percent of very bright voxels
+    can darken the others. None: as far as the percentiles go.
+
+    Where the percentiles coincide (a nearly empty image) the extremes take their place. A colour
+    channel without finite values in these slices has the window from 0 to 1: it stays dark.
+
+    Raises
+    ------
+    InputError
+        If there is no finite value, or only one.
+    """
+    sample = np.stack([_thinned(_plane(stack, index)) for index in window_slices(stack.shape[0])])
+    channels = [sample] if sample.ndim == 3 else [sample[..., c] for c in range(sample.shape[-1])]
+    pairs = [_range(channel, percentiles, reach) for channel in channels]
+    if not any(high > low for low, high in pairs):
+        found = "no finite value" if np.isnan(pairs).all() else f"only the value {np.nanmin(pairs):g}"
+        raise InputError(f"{what} holds {found}; there is nothing to learn from or to segment")
+    pairs = np.nan_to_num(pairs).tolist()
+    return Window(
+        tuple(low for low, _ in pairs),
+        tuple(high if high > low else low + 1 for low, high in pairs),
+    )
+
+
+def window_slices(count: int) -> list[int]:
+    """Slices that a window is measured on: at most 16 of `count`, evenly spaced."""
+    picks: list[int] = np.linspace(0, count - 1, min(count, WINDOW_SLICES)).round().astype(int).tolist()
+    return picks
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample (B, C, H, W) to `size`, low-passed when it shrinks."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _plane(stack: StackLike, index: int) -> NDArray[Any]:
+    """One slice as a numpy array of numbers in native byte order."""
+    plane = np.asarray(stack[index])
+    kind = np.uint8 if plane.dtype.kind == "b" else plane.dtype.newbyteorder("=")
+    return plane.astype(kind, copy=False)
+
+
+def _thinned(plane: NDArray[Any]) -> NDArray[Any]:
+    """Every n-th pixel, so that a percentile costs the same for any slice size."""
+    step = max(1, int(np.sqrt(plane.shape[0] * plane.shape[1] / WINDOW_PIXELS)))
+    return plane[::step, ::step]
+
+
+def _range(
+    values: NDArray[Any], percentiles: tuple[float, float], reach: float | None
+) -> tuple[float, float]:
+    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if finite.size == 0:
+        return (float("nan"), float("nan"))
+    low, high, dark, bright = np.percentile(finite, (*percentiles, *ROBUST))
+    if reach is not None and dark < bright:
+        margin = reach * (bright - dark)
+        low, high = max(low, dark - margin), min(high, bright + margin)
+    if low == high:
+        low, high = finite.min(), finite.max()
+    return float(low), float(high)

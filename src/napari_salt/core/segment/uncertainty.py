@@ -1,0 +1,98 @@
+"""Which slice to paint next: where the adapter is least sure of what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.paint.fingerprint import painted_slices
+from napari_salt.core.segment.stack import check_arguments, segmentation_events
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.events import SliceUncertainty
+from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
+from napari_salt.terms.stack import StackLike, as_stack
+
+__all__ = ["slice_uncertainty", "suggest", "uncertainty_events"]
+
+PERHAPS = 0.1
+"""Probability of not being background from which a pixel may belong to a class."""
+LEAST_SHARE = 0.005
+"""Share of a slice that foreground counts at least: what is nearly empty is not what is unsure."""
+
+
+def suggest(
+    stack: StackLike,
+    adapter: Adapter,
+    config: SegmentConfig | None = None,
+    *,
+    pixel_size: float | None = None,
+    count: int = 5,
+) -> tuple[int, ...]:
+    """Slices that painting would teach most, best first (see `uncertainty_events`, `rank_slices`)."""
+    stack = as_stack(stack, "stack")
+    events = uncertainty_events(stack, adapter, config, pixel_size=pixel_size)
+    scores = {event.index: event.uncertainty for event in events}
+    return rank_slices(scores, painted_slices(stack, adapter), count)
+
+
+def uncertainty_events(
+    stack: StackLike,
+    adapter: Adapter,
+    config: SegmentConfig | None = None,
+    *,
+    pixel_size: float | None = None,
+    candidates: int = MAX_CANDIDATES,
+    between: Callable[[], None] | None = None,
+    segmenter: Segmenter | None = None,
+) -> Iterator[SliceUncertainty]:
+    """Tell how unsure the adapter is of each candidate slice, one by one.
+
+    Candidates are at most `candidates` evenly spaced ones of the slices that `config` asks for,
+    without those of this stack that the adapter was trained on. One view is computed unless
+    `config` says otherwise. For `between` and `segmenter` see `segmentation_events`.
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+    """
+    if candidates < 1:
+        raise InputError(f"candidates is {candidates}; give a number of slices from 1")
+    config = config or SegmentConfig()
+    check_arguments(adapter, config)
+    stack = as_stack(stack, "stack")
+    wanted = range(stack.shape[0]) if config.slices is None else config.slices
+    painted = set(painted_slices(stack, adapter))
+    slices = [index for index in wanted if index not in painted]
+    picks = np.unique(np.linspace(0, len(slices) - 1, min(len(slices), candidates)).round().astype(int))
+    chosen = tuple(slices[pick] for pick in picks)
+    config = replace(config, slices=chosen, views=config.views or 1, smooth=False)
+    results = segmentation_events(
+        stack, adapter, config, pixel_size=pixel_size, between=between, segmenter=segmenter
+    )
+    for result in results:
+        yield SliceUncertainty(result.index, slice_uncertainty(result.probabilities))
+
+
+def slice_uncertainty(probabilities: NDArray[np.float32]) -> float:
+    """How unsure a segmentation is, relative to how much it finds; from 0 (sure).
+
+    The entropy (as a share of the largest possible) of all pixels that may belong to a class, over
+    the expected number of pixels that do. It ranks slices as their Dice error does more evenly over
+    stacks and crops of them than means over pixels, and than the expected Dice itself.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (K + 1, Y, X), background first.
+    """
+    foreground = 1 - probabilities[0]
+    tiny = np.finfo(probabilities.dtype).tiny
+    entropy = -(probabilities * np.log(probabilities.clip(tiny))).sum(0) / np.log(len(probabilities))
+    least = LEAST_SHARE * foreground.size
+    return float(entropy[foreground > PERHAPS].sum() / (foreground.sum() + least))

@@ -1,0 +1,78 @@
+"""Segment a whole stack into memory, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.segment.stack import check_arguments, nothing_found, segmentation_events
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.events import SliceResult
+from napari_salt.terms.stack import StackLike, as_stack, label_dtype
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["index_and_labels", "segment"]
+
+logger = logging.getLogger(__name__)
+
+
+def segment(
+    stack: StackLike,
+    adapter: Adapter,
+    config: SegmentConfig | None = None,
+    *,
+    pixel_size: float | None = None,
+    client: Client | None = None,
+) -> NDArray[np.unsignedinteger]:
+    """Segment a stack into memory.
+
+    Parameters
+    ----------
+    stack
+        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
+    adapter
+        What `train` gave, or a loaded file.
+    pixel_size
+        Micrometres per pixel in the plane, if known; lets an adapter meet other pixel sizes.
+    client
+        Of a Dask cluster whose workers do the work (see `core.cluster`).
+
+    Returns
+    -------
+    array
+        Label values, shape (Z, Y, X); slices that were not asked for are 0.
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+    """
+    check_arguments(adapter, config or SegmentConfig())
+    stack = as_stack(stack, "stack")
+    labels = np.zeros(tuple(stack.shape[:3]), label_dtype(adapter.values))
+    planes: Iterable[tuple[int, NDArray[np.unsignedinteger]]]
+    if client is None:
+        events = segmentation_events(stack, adapter, config, pixel_size=pixel_size)
+        planes = map(index_and_labels, events)
+    else:
+        from napari_salt.core.segment.cluster import cluster_results
+
+        planes = cluster_results(client, stack, adapter, config, pixel_size=pixel_size, keep=index_and_labels)
+    done = set()
+    for index, plane in planes:
+        labels[index] = plane
+        done.add(index)
+    if client is not None and done and not labels.any():  # else the events have logged it
+        logger.warning(nothing_found(len(done)))
+    return labels
+
+
+def index_and_labels(result: SliceResult) -> tuple[int, NDArray[np.unsignedinteger]]:
+    """What `segment` keeps of a slice."""
+    return result.index, result.labels

@@ -1,0 +1,1 @@
+"""Training: steps, schedule, averaging, validation."""

@@ -1,0 +1,74 @@
+"""Metadata of an adapter file on its classes and its training."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_salt import __version__
+from napari_salt.core.paint.annotations import Annotations, Split
+from napari_salt.core.paint.fingerprint import data_fingerprint
+from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.options import values_of
+from napari_salt.terms.stack import StackLike
+
+__all__ = ["advice", "provenance"]
+
+
+TOLD_ELSEWHERE = ("base", "slices", "class_names")
+"""Options that the file stores elsewhere: exactly, and without paths of this machine."""
+MANY_CLASSES = 8
+"""More are asked about: they may be numbers of a few objects."""
+
+
+def provenance(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    split: Split,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Metadata on the training; the fingerprint is a hash of the painted slices' pixels."""
+    painted = [painted.index for painted in annotations.slices]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "painted_slices": painted,
+        "held_out": split.description,
+        "leak_free": split.leak_free,
+        "unpainted": config.unpainted,
+        "options": {name: value for name, value in values_of(config).items() if name not in TOLD_ELSEWHERE},
+        "data_sha256": data_fingerprint(image, painted),
+        "data_shape": [int(length) for length in image.shape],
+        "device": str(device),
+        "napari_salt": __version__,
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+    }
+
+
+def advice(annotations: Annotations, split: Split, final_phase: float) -> str:
+    """What the user should read before training: the split, and what looks wrong with the paint."""
+    text = f"held out: {split.description}; the last {1 - final_phase:.0%} of training use all paint"
+    held_out = set().union(*(np.unique(painted.target).tolist() for painted in split.held_out))
+    missing = [value for number, value in enumerate(annotations.values, start=1) if number not in held_out]
+    if len(missing) == len(annotations.values):
+        text += "; no class is in the held-out paint, so no Dice can tell how good the adapter is: paint more"
+    elif missing:
+        names = ", ".join(map(str, missing))
+        text += f"; label {names} is not in the held-out paint, and its Dice says nothing: paint more of it"
+    if len(annotations.values) > MANY_CLASSES:
+        text += (
+            f"; {len(annotations.values)} classes are learnt: if the labels are numbers of objects, give all "
+            "objects of one class the same value"
+        )
+    if annotations.looks_like_strokes:
+        text += (
+            "; WARNING: the paint looks like strokes, but unpainted pixels count as background: "
+            "if they are just not painted yet, use --unpainted ignore"
+        )
+    return text

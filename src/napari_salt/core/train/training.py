@@ -1,0 +1,413 @@
+"""Fine-tuning on painted slices, as a generator of events that widget, CLI and tests consume alike."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from napari_salt.core.adapt.adapter import Adapter, ClassInfo
+from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.bases.load import BaseModel, load_base
+from napari_salt.core.devices import fast_cpu, is_out_of_memory, resolve_device
+from napari_salt.core.paint.annotations import Annotations, PaintedSlice, Split, hold_out, read_annotations
+from napari_salt.core.paint.choices import choose_preprocess
+from napari_salt.core.paint.crops import Augmentation, CropSampler
+from napari_salt.core.paint.likeness import intensity_profile
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.segment.memory import crops_that_fit, halved
+from napari_salt.core.segment.preview import preview
+from napari_salt.core.train.averaging import MovingAverage
+from napari_salt.core.train.budget import Clock, Pace
+from napari_salt.core.train.classes import class_table
+from napari_salt.core.train.optimizer import relative_adamw, scheduled_share, set_rate
+from napari_salt.core.train.provenance import advice, provenance
+from napari_salt.core.train.steps import LARGEST_GRADIENT, loss_and_gradients, warm_start
+from napari_salt.core.train.validation import held_out_dice, mean_dice
+from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.errors import InputError, SaltError, check_type
+from napari_salt.terms.events import Phase, Preview, TrainingEvent
+from napari_salt.terms.kept_stack import kept
+from napari_salt.terms.stack import StackLike, as_stack, check_pixel_size, check_stack
+
+__all__ = ["Look", "check_shapes", "train", "training_events"]
+
+logger = logging.getLogger(__name__)
+
+WARM_STEPS, WARM_SHARE = 60, 0.1
+"""Steps of the warm start, and the share of the budget that it takes at most."""
+FINAL_PHASE = 0.7
+"""Share of the budget after which training sees all paint."""
+MEASURE_EVERY = 0.09
+"""Share of the budget between measurements of held-out Dice."""
+EMA_DECAY = 0.97
+PATIENCE, GOOD = 4, 0.9
+"""Measurements without a better held-out Dice after which the final phase begins, where it is that good.
+
+Below, there is more to learn than a few held-out pixels can tell, and the time is there to be used.
+"""
+LEAST_GAIN = 0.002
+COLLAPSE = 0.05
+"""Loss of Dice in the final phase, on held-out and on all paint, beyond which the best adapter is kept."""
+MAX_FAILED_STEPS = 10
+
+
+Look = Callable[[int, tuple[float, float]], Preview]
+
+
+def train(
+    image: StackLike,
+    labels: StackLike,
+    config: TrainConfig | None = None,
+    *,
+    init: Adapter | None = None,
+    pixel_size: float | None = None,
+) -> Adapter:
+    """Train an adapter (see `training_events`) and return the one to keep.
+
+    If a random forest finds the held-out paint better, that is logged as a warning.
+    """
+    config = config or TrainConfig()
+    image, labels = kept(as_stack(image, "image")), kept(as_stack(labels, "labels"))
+    best: Adapter | None = None
+    for event in training_events(image, labels, config, init=init, pixel_size=pixel_size):
+        best = event.adapter or best
+    if best is None:
+        raise SaltError("training ended without an adapter; give it more minutes or steps")
+    from napari_salt.core.train.forest import compared_with_forest
+
+    verdict = compared_with_forest(best, image, labels, config, init.values if init else ())
+    if verdict:
+        logger.warning(verdict)
+    return best
+
+
+def training_events(
+    image: StackLike,
+    labels: StackLike,
+    config: TrainConfig | None = None,
+    *,
+    init: Adapter | None = None,
+    pixel_size: float | None = None,
+    between: Callable[[Look], None] | None = None,
+) -> Iterator[TrainingEvent[Adapter]]:
+    """Train an adapter; yield an event for every step.
+
+    The first 70 % of the budget learn from some of the paint and are scored on the rest; then all of
+    the paint is learnt from. What is scored and handed out is an exponential moving average, so
+    that a stop at any event leaves a usable adapter.
+
+    Parameters
+    ----------
+    image
+        Grey (Z, Y, X) or colour (Z, Y, X, 3); numpy, dask or zarr. Only painted slices, and up to 16
+        more for the intensity window, are read.
+    labels
+        Whole numbers from 0, shape (Z, Y, X).
+    config
+        Budget, seed and the meaning of the paint.
+    init
+        Adapter to go on from; its classes, base, method, ranks and preprocessing are kept.
+    pixel_size
+        Micrometres per pixel in the plane, if known.
+    between
+        Called after every step with a function that previews what has been learnt:
+        ``look(index, (y, x))`` segments the square around a point. It may raise to end the training.
+
+    Yields
+    ------
+    TrainingEvent
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+        Before the first event, where the input is at fault.
+    """
+    config = config or TrainConfig()
+    check_type(config, TrainConfig, "config", "a TrainConfig")
+    if init is not None:
+        check_type(init, Adapter, "adapter to go on from", "an Adapter, such as Adapter.load(path)")
+    check_pixel_size(pixel_size)
+    clock = Clock.of(config)
+    image, labels = kept(as_stack(image, "image")), kept(as_stack(labels, "labels"))
+    check_shapes(image, labels)
+    annotations = read_annotations(
+        labels,
+        slices=config.slices,
+        unpainted=config.unpainted,
+        background_label=config.background_label,
+        values=init.values if init else (),
+    )
+    with fast_cpu():
+        run = _start(image, annotations, config, init, pixel_size, clock)
+        for event in run.events():
+            yield event
+            if between is not None:
+                between(run.look)
+
+
+def check_shapes(image: StackLike, labels: StackLike) -> None:
+    """Refuse an image that cannot be used, or labels that do not cover it pixel by pixel."""
+    check_stack(image)
+    if tuple(labels.shape) != tuple(image.shape[:3]):
+        raise InputError(
+            f"the labels have shape {tuple(labels.shape)}, the image {tuple(image.shape[:3])}; "
+            "give labels of the image's shape"
+        )
+
+
+@dataclass
+class _Run:
+    """One training: the model, what it learns from, and the best it has been."""
+
+    segmenter: Segmenter
+    base: BaseModel
+    config: TrainConfig
+    paint: Sequence[PaintedSlice]
+    split: Split
+    learning: CropSampler
+    everything: CropSampler
+    reader: SliceReader
+    classes: tuple[ClassInfo, ...]
+    provenance: Mapping[str, Any]
+    clock: Clock
+    batch_size: int
+    advice: str
+    fresh: bool
+    began: float = 0.0
+    warm_steps: int = 0
+    step: int = 0
+    failed: int = 0
+    damping: float = 1.0
+    best_dice: float = -1.0
+    best: Adapter | None = None
+    losses: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for p in self.segmenter.parameters() if p.requires_grad]
+        self.optimizer = relative_adamw(self.segmenter)
+        self.average = MovingAverage(self.parameters, EMA_DECAY)
+
+    def events(self) -> Iterator[TrainingEvent[Adapter]]:
+        """Learn and measure, then learn from everything, then finish."""
+        yield self._event("start", 0.0, math.nan, math.nan, message=self.advice)
+        if self.fresh:
+            yield from self._warm_start()
+        pace = Pace(MEASURE_EVERY, timed=math.isinf(self.clock.steps), last=self.began)
+        stale = 0
+        while (fraction := self.clock.fraction(self.step, pace.reserve())) < 1 or self.step == 0:
+            phase: Phase = "learn" if fraction < FINAL_PHASE else "final"
+            rate = self._set_rate(fraction)
+            with pace.step():
+                loss = self._learn(self.learning if phase == "learn" else self.everything)
+            if loss is None:
+                continue
+            if phase == "final" or not pace.due(fraction, self.clock):
+                # Until something has been measured, the latest is the best there is.
+                first = None if self.best else self._adapter({})
+                yield self._event(phase, fraction, loss, rate, adapter=first)
+                continue
+            with pace.measurement():
+                scores = self._measure()
+            better = self._keep_if_best(scores)
+            stale = 0 if better or self.best_dice < GOOD else stale + 1
+            if stale >= PATIENCE:
+                self.clock.skip_to(FINAL_PHASE, self.step)
+            kept = self.best if better else None
+            yield self._event(phase, fraction, loss, rate, scores, kept)
+        yield self._finish()
+
+    def _warm_start(self) -> Iterator[TrainingEvent[Adapter]]:
+        """See `warm_start`; whole steps begin afterwards."""
+        rate, steps = self.config.learning_rate, int(min(WARM_STEPS, self.clock.steps / 2))
+        try:
+            for loss in warm_start(self.segmenter, self.learning, rate, steps):
+                if math.isnan(loss):
+                    logger.warning("the loss is not finite; the warm start ends early")
+                    break
+                self.warm_steps += 1
+                self.average.update(self.warm_steps)
+                yield self._event("warm", self.clock.fraction(0), loss, rate, adapter=self._adapter({}))
+                if self.clock.fraction(0) >= WARM_SHARE:
+                    break
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.warning("out of memory in the warm start; going on without it")
+        self.average = MovingAverage(self.parameters, EMA_DECAY)
+        self.began = self.clock.fraction(0)
+
+    def _event(
+        self,
+        phase: Phase,
+        fraction: float,
+        loss: float,
+        rate: float,
+        scores: Mapping[int, float] | None = None,
+        adapter: Adapter | None = None,
+        message: str = "",
+    ) -> TrainingEvent[Adapter]:
+        seconds = self.clock.elapsed()
+        return TrainingEvent(phase, self.step, fraction, seconds, loss, rate, scores, adapter, message)
+
+    def _learn(self, sampler: CropSampler) -> float | None:
+        """Take one step; its loss, or None where the step could not be taken."""
+        try:
+            loss = float(loss_and_gradients(self.segmenter, sampler.draw(self.batch_size)))
+        except (RuntimeError, MemoryError) as error:
+            self.batch_size = halved(self.batch_size, error, "crop", "per step")
+            torch.cuda.empty_cache()
+            return None
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, LARGEST_GRADIENT))
+        if not math.isfinite(loss) or not math.isfinite(norm):
+            self._take_back()
+            return None
+        self.optimizer.step()
+        self.step += 1
+        self.failed = 0
+        self.losses.append(loss)
+        self.average.update(self.step)
+        return loss
+
+    def _set_rate(self, fraction: float) -> float:
+        """Warm up, hold and let fall, over what the warm start has left of the budget."""
+        gone = (fraction - self.began) / max(1 - self.began, 1e-6)
+        rate = self.config.learning_rate * self.damping * scheduled_share(self.step, gone)
+        set_rate(self.optimizer, rate)
+        return rate
+
+    def look(self, index: int, centre: tuple[float, float]) -> Preview:
+        """Segment the square around a point as the adapter of this moment would."""
+        with self.average.in_place():
+            return preview(self.segmenter, self.reader, [c.value for c in self.classes], index, centre)
+
+    def _measure(self, paint: Sequence[PaintedSlice] | None = None) -> dict[int, float]:
+        """Dice of the classes that can be scored, on held-out paint, or on what is given."""
+        with self.average.in_place():
+            return self._dice(paint or self.split.held_out)
+
+    def _dice(self, paint: Sequence[PaintedSlice]) -> dict[int, float]:
+        scores = held_out_dice(self.segmenter, self.reader, paint)
+        pairs = zip(self.classes, scores, strict=True)
+        return {info.value: dice for info, dice in pairs if dice is not None}
+
+    def _keep_if_best(self, scores: Mapping[int, float]) -> bool:
+        dice = mean_dice(scores.values())
+        # Without any score (NaN) the latest is the best there is.
+        if self.best is not None and dice <= self.best_dice + LEAST_GAIN:
+            return False
+        self.best_dice = dice
+        self.best = self._adapter(scores)
+        return True
+
+    def _finish(self) -> TrainingEvent[Adapter]:
+        """The adapter to keep: the last one, unless the best one scored higher by a margin."""
+        scores = self._measure()
+        message = ""
+        if self.best is None:
+            adapter = self._adapter(scores)
+        elif mean_dice(scores.values()) < self.best_dice - COLLAPSE and self._worse_on_all_paint(self.best):
+            adapter = self.best
+            message = "the final phase lost what was learnt before; the best adapter before it is kept"
+        else:
+            honest = self.best.training["held_out_dice"]
+            adapter = self._adapter({int(value): score for value, score in honest.items()})
+        loss = self.losses[-1] if self.losses else math.nan
+        return self._event("done", 1.0, loss, 0.0, None, adapter, message)
+
+    def _worse_on_all_paint(self, before: Adapter) -> bool:
+        """Whether `before` is better on all paint, too: a held-out block may hold a few pixels of a class."""
+        now = mean_dice(self._measure(self.paint).values())
+        before.write_to(self.segmenter)
+        then = mean_dice(self._dice(self.paint).values())
+        return now < then - COLLAPSE
+
+    def _adapter(self, scores: Mapping[int, float]) -> Adapter:
+        names = [name for name, p in self.segmenter.named_parameters() if p.requires_grad]
+        every = max(1, len(self.losses) // 200)
+        return Adapter(
+            tensors=dict(zip(names, self.average.tensors(), strict=True)),
+            base_model=self.base.spec.name,
+            base_sha256=self.base.sha256,
+            weights_sha256=self.base.weights_sha256,
+            method=self.config.method,
+            salt=self.segmenter.salt or self.config.salt,
+            classes=self.classes,
+            preprocess=self.reader.preprocess,
+            training={
+                **self.provenance,
+                "steps": self.step,
+                "warm_steps": self.warm_steps,
+                "seconds": round(self.clock.elapsed(), 1),
+                "losses": [round(loss, 4) for loss in self.losses[::every]],
+                "held_out_dice": {str(value): round(dice, 4) for value, dice in scores.items()},
+            },
+        )
+
+    def _take_back(self) -> None:
+        self.failed += 1
+        if self.failed > MAX_FAILED_STEPS:
+            raise SaltError(
+                "the loss is not finite time after time; use a lower learning rate or another seed"
+            )
+        self.damping *= 0.5
+        self.average.restore()
+        logger.warning("the loss is not finite; step taken back, learning rate halved")
+
+
+def _start(
+    image: StackLike,
+    annotations: Annotations,
+    config: TrainConfig,
+    init: Adapter | None,
+    pixel_size: float | None,
+    clock: Clock,
+) -> _Run:
+    """Load the base, adapt it, and set out the paint."""
+    device = resolve_device(config.device)
+    if init is not None:
+        config = replace(config, base=init.base_reference(), method=init.method, salt=init.salt)
+    base = load_base(config.base, device)
+    if init is None:
+        preprocess = choose_preprocess(image, annotations, config, base.spec.input_size, pixel_size)
+    else:
+        init.check_base(base)
+        preprocess = init.preprocess
+    reader = SliceReader(image, preprocess, pixel_size)
+    # Not training: decomposing a large base takes minutes, but only the first time.
+    with torch.random.fork_rng(devices=[]), clock.stopped():
+        torch.manual_seed(config.seed)
+        count = len(annotations.values)
+        segmenter = Segmenter(base.module, base.spec, count, config.salt, config.method)
+    if init is not None:
+        init.widened(segmenter, annotations.values).write_to(segmenter)
+    split = hold_out(annotations.slices, config.group)
+    augmentation = Augmentation(turns=preprocess.turns)
+    learning, everything = (
+        CropSampler(reader, slices, segmenter.input_size, augmentation, config.seed)
+        for slices in (split.training, annotations.slices)
+    )
+    return _Run(
+        segmenter,
+        base,
+        config,
+        annotations.slices,
+        split,
+        learning,
+        everything,
+        reader,
+        class_table(annotations.values, config, init),
+        {
+            **provenance(image, annotations, config, split, device),
+            "intensities": intensity_profile(reader),
+        },
+        clock,
+        batch_size=crops_that_fit(segmenter, config.batch_size or (1 if device.type == "cpu" else 4)),
+        advice=advice(annotations, split, FINAL_PHASE),
+        fresh=init is None,
+    )

@@ -1,0 +1,203 @@
+"""napari's end of the engine: starts its process, talks to it off the GUI thread, ends it cleanly."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from cachetools import LRUCache
+from psygnal import Signal
+
+from napari_salt.engine._messages import (
+    AdapterRead,
+    Answer,
+    Failed,
+    Finished,
+    Job,
+    ReadAdapter,
+    ReadSlice,
+    Request,
+    SliceRead,
+    StackInfo,
+)
+from napari_salt.terms.stack import StackLike
+
+__all__ = ["ENGINE", "EngineProcess"]
+
+ENGINE = (sys.executable, "-m", "napari_salt.engine._serve")
+KEPT_STACKS = KEPT_ADAPTERS = 8
+CRASHED = (
+    "the engine stopped unexpectedly, most likely for lack of memory; your layers are untouched, and the "
+    "best adapter so far is kept: close other programs and try again"
+)
+
+
+class EngineProcess:
+    """The engine in a process of its own, started at the first request.
+
+    Parameters
+    ----------
+    call_soon
+        Runs a function on the thread that uses this, after what goes on there; it may be called from any
+        thread.
+    command
+        Program and arguments that start the engine.
+
+    Attributes
+    ----------
+    message
+        psygnal signal, emitted by `call_soon`, with every message of the engine but its questions
+        (`ReadSlice`, `ReadAdapter`).
+    """
+
+    message = Signal(object)
+
+    def __init__(
+        self, call_soon: Callable[[Callable[[], None]], None], command: Sequence[str] = ENGINE
+    ) -> None:
+        self._call_soon = call_soon
+        self._command = list(command)
+        self._stacks: LRUCache[int, StackLike] = LRUCache(KEPT_STACKS)
+        self._adapters: LRUCache[str, bytes] = LRUCache(KEPT_ADAPTERS)
+        self._offered = 0
+        self._writing = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._working = False
+        self._waiting: deque[Any] = deque()
+        self._handing_on = False
+
+    @property
+    def working(self) -> bool:
+        """Whether a job runs."""
+        return self._working
+
+    def offer(self, stack: StackLike) -> StackInfo:
+        """Let the engine read `stack` slice by slice; the same object keeps its number."""
+        key = next((k for k, known in self._stacks.items() if known is stack), None)
+        if key is None:
+            key = self._offered
+            self._offered += 1
+        self._stacks[key] = stack
+        return StackInfo(key=key, shape=tuple(int(n) for n in stack.shape), dtype=np.dtype(stack.dtype).str)
+
+    def offer_adapter(self, digest: str, content: bytes) -> str:
+        """Let the engine read an adapter's file if it does not know it yet; give its digest."""
+        self._adapters[digest] = content
+        return digest
+
+    def start(self, job: Job) -> None:
+        """Run a job; `Finished` or `Failed` is its last message."""
+        if self._working:
+            raise RuntimeError("a job is running already")
+        self._working = True
+        self.send(job)
+
+    def send(self, request: Request) -> None:
+        """Send `request`, starting the engine if need be."""
+        process = self._process or self._launch()
+        with (
+            self._writing,
+            contextlib.suppress(OSError),
+        ):  # the reading thread reports an engine that has died
+            pickle.dump(request, process.stdin, protocol=5)  # type: ignore[arg-type]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        """End the engine's process, whatever it is doing; no message comes after that."""
+        self._working = False
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        self._stacks.clear()
+        self._adapters.clear()
+        self._waiting.clear()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        # Threads that wait must not spin: on few cores they would take them from the GUI and from each other.
+        environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
+        process = subprocess.Popen(  # noqa: S603 (our own program)
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            creationflags=getattr(subprocess, "BELOW_NORMAL_PRIORITY_CLASS", 0),
+        )
+        self._process = process
+        threading.Thread(target=self._read, args=(process,), name="napari-salt", daemon=True).start()
+        return process
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        """Sort the engine's messages until it ends; runs in a thread of its own."""
+        with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+            while True:
+                message = pickle.load(process.stdout)  # type: ignore[arg-type] # noqa: S301 (our own child)
+                if isinstance(message, ReadSlice):
+                    self._reply(process, self._slice(message))
+                elif isinstance(message, ReadAdapter):
+                    self._reply(process, AdapterRead(content=self._adapters[message.digest]))
+                else:
+                    self._soon(partial(self._on_received, process, message))
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+        self._soon(lambda: self._on_ended(process))
+
+    def _slice(self, wanted: ReadSlice) -> SliceRead:
+        """Read a slice for the engine; whatever a layer's array raises is told there."""
+        try:
+            return SliceRead(plane=np.ascontiguousarray(self._stacks[wanted.key][wanted.index]))
+        except Exception as error:  # noqa: BLE001 (arrays of any plugin: what they raise is reported)
+            text = " ".join(f"{type(error).__name__}: {error}".split())
+            return SliceRead(plane=None, error=f"slice {wanted.index} of the layer cannot be read ({text})")
+
+    def _reply(self, process: subprocess.Popen[bytes], answer: Answer) -> None:
+        with self._writing, contextlib.suppress(OSError):
+            pickle.dump(answer, process.stdin, protocol=5)  # type: ignore[arg-type]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+    def _soon(self, function: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # napari quits, and Qt is shut down
+            self._call_soon(function)
+
+    def _on_ended(self, process: subprocess.Popen[bytes]) -> None:
+        if process is self._process:  # it ended by itself
+            self._process = None
+            self._hand_on(Failed(request="", message=CRASHED))
+
+    def _on_received(self, process: subprocess.Popen[bytes], message: Any) -> None:
+        if process is self._process:  # not asked to end
+            self._hand_on(message)
+
+    def _hand_on(self, message: Any) -> None:
+        """Emit messages one after the other.
+
+        A receiver may run Qt's event loop, by a dialog or napari's progress bar; messages that arrive
+        meanwhile wait until it returns.
+        """
+        self._waiting.append(message)
+        if self._handing_on:
+            return
+        self._handing_on = True
+        try:
+            while self._waiting:
+                message = self._waiting.popleft()
+                if isinstance(message, Finished | Failed) and not _is_failed_aside(message):
+                    self._working = False
+                self.message.emit(message)
+        finally:
+            self._handing_on = False
+
+
+def _is_failed_aside(message: Any) -> bool:
+    return isinstance(message, Failed) and message.request in ("Look", "Ask")

@@ -1,0 +1,30 @@
+"""What went wrong in the engine, as the user is told."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from napari_salt.engine._messages import Failed
+from napari_salt.terms.errors import BaseModelError, DeviceError, SaltError
+
+__all__ = ["failure"]
+
+FAULTS = {BaseModelError: "base", DeviceError: "device"}
+"""The setting that an error is about, by its kind."""
+OUT_OF_MEMORY = "out of memory; close other programs, or choose a smaller base model"
+UNEXPECTED = "{}; this is not your fault: please report it with what napari's log says"
+
+
+def failure(request: Any, error: Exception) -> Failed:
+    """Tell why `request` failed, what to do, and what is at fault; call it where `error` is caught."""
+    from napari_salt.core.devices import is_out_of_memory
+
+    name = type(request).__name__
+    fault = next((fault for kind, fault in FAULTS.items() if isinstance(error, kind)), "")
+    if isinstance(error, SaltError):
+        return Failed(request=name, message=str(error), fault=fault)
+    if is_out_of_memory(error):
+        return Failed(request=name, message=OUT_OF_MEMORY, fault="base", details=traceback.format_exc())
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return Failed(request=name, message=UNEXPECTED.format(text), details=traceback.format_exc())

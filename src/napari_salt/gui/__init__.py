@@ -1,0 +1,1 @@
+"""Qt: the dock widget, and all that napari's manifest names."""

@@ -1,0 +1,74 @@
+"""The commands of the manifest: what the command palette and the menus run on the current viewer."""
+
+from __future__ import annotations
+
+from napari.viewer import Viewer
+
+from napari_salt.gui._dock import SaltWidget
+from napari_salt.session._session import Session
+
+__all__ = [
+    "load_adapter",
+    "next_slice",
+    "open_widget",
+    "save_adapter",
+    "segment_slice",
+    "segment_stack",
+    "stop",
+    "train",
+]
+
+
+DOCK = "SALT (SALT - adapt Segment Anything)"
+"""The dock's name, which is the Plugins menu's: the menu then finds a widget that was opened here."""
+
+
+def open_widget(viewer: Viewer) -> SaltWidget:
+    """Dock the widget, or show the one that is docked, whatever opened it."""
+    docked = (w for w in viewer.window.dock_widgets.values() if isinstance(w, SaltWidget))
+    widget = next(docked, None)
+    if widget is None:
+        widget = SaltWidget(viewer)
+        viewer.window.add_dock_widget(widget, name=DOCK)
+    else:
+        widget.parent().show()
+    return widget
+
+
+def train(viewer: Viewer) -> None:
+    """Train on what is painted."""
+    _session(viewer).training.start()
+
+
+def stop(viewer: Viewer) -> None:
+    """Stop what is running."""
+    _session(viewer).stop()
+
+
+def segment_slice(viewer: Viewer) -> None:
+    """Segment the slice that is shown."""
+    _session(viewer).segmenting.current_slice()
+
+
+def segment_stack(viewer: Viewer) -> None:
+    """Segment all slices."""
+    _session(viewer).segmenting.stack()
+
+
+def next_slice(viewer: Viewer) -> None:
+    """Go to the slice to paint next."""
+    _session(viewer).suggesting.go_to_next()
+
+
+def load_adapter(viewer: Viewer) -> None:
+    """Ask for an adapter's file and load it."""
+    open_widget(viewer).model.load.click()
+
+
+def save_adapter(viewer: Viewer) -> None:
+    """Ask where to save the adapter."""
+    open_widget(viewer).model.save.click()
+
+
+def _session(viewer: Viewer) -> Session:
+    return open_widget(viewer).session

@@ -1,0 +1,194 @@
+"""The dock widget: the panels from top to bottom, and what ties them to the viewer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.notifications import show_warning
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QEvent, Qt, QTimer
+from qtpy.QtWidgets import QFrame, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
+
+from napari_salt._guard import Reports, connect
+from napari_salt.engine._client import ENGINE, EngineProcess
+from napari_salt.gui._main_thread import MainThread
+from napari_salt.gui._ties import Ties
+from napari_salt.gui.panels.annotate import AnnotatePanel
+from napari_salt.gui.panels.model import ModelPanel
+from napari_salt.gui.panels.next import NextPanel
+from napari_salt.gui.panels.segment import SegmentPanel
+from napari_salt.gui.panels.train import TrainPanel
+from napari_salt.session._autosave import Autosave
+from napari_salt.session._layers import camera_of
+from napari_salt.session._session import Session
+from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.options import options_of
+from napari_salt.terms.text import unmarked
+
+if TYPE_CHECKING:
+    import napari
+
+__all__ = ["SaltWidget"]
+
+WIDTH = 320
+SETTLE_MS = 100
+"""How long after the view moves the preview follows."""
+COUNTING_SECONDS = 0.03
+"""How long a look at what has been painted may take; what is left follows after `SETTLE_MS`."""
+CALM_PERCENT = 4
+"""Speed of napari's spinner while a job runs: about one frame a second."""
+
+
+class SaltWidget(QScrollArea):
+    """Adapt Segment Anything to a stack, and segment it.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that it is docked in.
+    engine
+        Command that starts the engine.
+    autosave
+        Where paint and adapters are kept.
+    """
+
+    def __init__(
+        self,
+        napari_viewer: napari.viewer.Viewer,
+        engine: Sequence[str] = ENGINE,
+        autosave: Autosave | None = None,
+    ) -> None:
+        super().__init__()
+        self._docked = False
+        self._reports = Reports()
+        self.viewer = napari_viewer
+        self.session = Session(napari_viewer, self._ask, EngineProcess(MainThread(), engine), autosave)
+        self._make_panels()
+        self._settled = QTimer(self)
+        self._settled.setSingleShot(True)
+        self._settled.setInterval(SETTLE_MS)
+        connect(self._settled.timeout, self._on_settled)
+        self.ties = Ties(self.session)
+        self._connect_viewer()
+        connect(self.session.problem, self._show_problem)
+        connect(self.session.changed.touched, self._on_view_moved)
+        connect(self.session.changed.job, self._on_job)
+        self.annotate.follow_layers()
+        self._follow_theme()
+        connect(self.destroyed, self.ties.cut)
+
+    def _make_panels(self) -> None:
+        body = QWidget()
+        layout = QVBoxLayout(body)
+        layout.setContentsMargins(2, 2, 2, 2)
+        layout.setSpacing(0)
+        session = self.session
+        self.model, self.annotate = ModelPanel(session), AnnotatePanel(session)
+        self.train, self.segment = TrainPanel(session), SegmentPanel(session)
+        self.next = NextPanel(session)
+        for panel in (self.model, self.annotate, self.train, self.segment, self.next):
+            layout.addWidget(panel)
+            panel.expand(animate=False)
+        layout.addStretch()
+        self.setWidget(body)
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(WIDTH)
+
+    def _connect_viewer(self) -> None:
+        add, layers, dims = self.ties.connections.add, self.viewer.layers, self.viewer.dims
+        add(self._on_inserted, layers.events.inserted)
+        add(self.annotate.follow_layers, layers.events.removed, *(layer.events.name for layer in layers))
+        moves = (dims.events.current_step, dims.events.ndisplay, dims.events.order)
+        add(self._on_view_moved, *moves, camera_of(self.viewer).events)
+        add(self._follow_theme, self.viewer.events.theme)
+
+    def load(self, path: str | Path) -> bool:
+        """Load an adapter's file; say whether it is loaded."""
+        return self.session.load_adapter(Path(path))
+
+    def event(self, event: QEvent) -> bool:
+        """Clean up when the dock is closed; napari emits no signal for that."""
+        if event.type() == QEvent.Type.ParentChange:
+            with self._reports.caught():
+                self._on_parent_changed()
+        return bool(super().event(event))
+
+    def _on_parent_changed(self) -> None:
+        if self.parent() is None and self._docked:
+            self.ties.cut()
+            self.deleteLater()
+        self._docked = self.parent() is not None
+
+    def _on_job(self) -> None:
+        self._set_spinner_speed(CALM_PERCENT if self.session.job else 100)
+
+    def _set_spinner_speed(self, percent: int) -> None:
+        """Slow down the spinner of napari's activity dock: every frame repaints the canvas.
+
+        Without a graphics card that took nearly half of the training's time (1.03 against 1.86 s a step).
+        """
+        for label in self.window().findChildren(QLabel):
+            if label.movie() is not None:
+                label.movie().setSpeed(percent)
+
+    def _on_inserted(self, event: Any) -> None:
+        self.ties.connections.add(self.annotate.follow_layers, event.value.events.name)
+        self.annotate.follow_layers()
+
+    def _follow_theme(self) -> None:
+        theme = get_theme(self.viewer.theme)
+        self.train.plot.set_colors(theme.text.as_hex(), theme.background.as_hex())
+
+    def _on_view_moved(self) -> None:
+        if not self._settled.isActive():
+            self._settled.start()
+
+    def _on_settled(self) -> None:
+        """Follow the view and the paint, at most ten times a second."""
+        self.session.recount(COUNTING_SECONDS)
+        self.session.previewing.refresh()
+        self.session.prompting.ready()
+
+    def _show_problem(self, text: str, control: str) -> None:
+        """Notify, and mark the control at fault."""
+        show_warning(unmarked(text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")))
+        panels = {
+            "base": self.model,
+            "device": self.model,
+            "adapter": self.model,
+            "image": self.annotate,
+            "channels": self.annotate,
+            "prompt": self.annotate,
+            "ask": self.annotate,
+            "restore": self.annotate,
+            "train": self.train,
+            "look": self.train,
+            "segment": self.segment,
+            "range": self.segment,
+            "suggest": self.next,
+        }
+        of_group = {"paint": self.annotate, "segmenting": self.segment}
+        for config in (SegmentConfig, TrainConfig):
+            for name, option in options_of(config).items():
+                panels.setdefault(name, of_group.get(option.group, self.train))
+        panel = panels.get(control)
+        if panel is not None:
+            panel.expand(animate=False)
+            panel.tell(text)
+            self.ensureWidgetVisible(panel)
+
+    def _ask(self, text: str, answers: Sequence[str]) -> str | None:
+        box = QMessageBox(self)
+        box.setWindowTitle("napari-salt")
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setText(text)
+        buttons = {box.addButton(answer, QMessageBox.ButtonRole.AcceptRole): answer for answer in answers}
+        cancel = box.addButton(QMessageBox.StandardButton.Cancel)
+        box.setEscapeButton(cancel)
+        box.exec()
+        clicked = box.clickedButton()
+        return next((answer for button, answer in buttons.items() if button is clicked), None)

@@ -1,0 +1,43 @@
+"""``napari-salt [PATH ...]``: napari with the dock widget and the given files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import napari
+
+from napari_salt.gui._commands import open_widget
+from napari_salt.io import read_stack
+from napari_salt.io._table import is_stack
+from napari_salt.terms.errors import InputError
+
+__all__ = ["launch", "open_files"]
+
+
+def launch(paths: Sequence[Path]) -> None:
+    """Open napari and stay until its window is closed."""
+    viewer = napari.Viewer()
+    open_widget(viewer)
+    open_files(viewer, paths)
+    napari.run()
+
+
+def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
+    """Add the files to the viewer: stacks with their voxel size, anything else as napari opens it."""
+    for path in paths:
+        if not is_stack(path):
+            viewer.open(path, plugin=None)
+            continue
+        try:
+            stack = read_stack(path)
+        except InputError:
+            viewer.open(path, plugin=None)  # napari or another plugin may know better
+            continue
+        data = stack.data[0] if stack.was_2d else stack.data
+        spacing = None
+        if stack.spacing is not None:  # an unknown distance of slices is shown as if voxels were cubes
+            z, y, x = stack.spacing
+            spacing = (z or y, y, x)[-(data.ndim - stack.rgb) :]
+        units = [stack.unit] * (data.ndim - stack.rgb) if stack.unit and spacing else None
+        viewer.add_image(data, name=path.stem, rgb=stack.rgb, scale=spacing, units=units)

@@ -1,0 +1,29 @@
+"""The way from other threads to that of the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QObject
+from qtpy.QtCore import Signal as QtSignal
+
+from napari_salt._guard import connect
+
+__all__ = ["MainThread"]
+
+
+class MainThread(QObject):
+    """Runs functions on the thread that made it, soon; call it from any thread."""
+
+    _called = QtSignal(object)
+
+    def __init__(self) -> None:
+        super().__init__()
+        connect(self._called, self._on_called)
+
+    def __call__(self, function: Callable[[], None]) -> None:
+        """Run `function` there, after what goes on now."""
+        self._called.emit(function)
+
+    def _on_called(self, function: Callable[[], None]) -> None:
+        function()

@@ -1,0 +1,42 @@
+"""Dropping an adapter's file on napari loads it into the dock widget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import napari
+from napari.utils.notifications import show_warning
+
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.errors import AdapterError
+from napari_salt.terms.text import printable, unmarked
+
+__all__ = ["get_reader"]
+
+LayerData = tuple[Any, ...]
+
+
+def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Reader for one adapter file; None, with the reason as a notification, for anything else."""
+    if not isinstance(path, str) or not path.endswith(".safetensors"):
+        return None
+    try:
+        AdapterCard.read(path)
+    except AdapterError as error:
+        show_warning(unmarked(printable(str(error))))
+        return None
+    return _load
+
+
+def _load(path: str | list[str]) -> list[LayerData]:
+    """Load the adapter into the current viewer's widget; no layer comes of it."""
+    from napari_salt.gui._commands import open_widget
+
+    viewer = napari.current_viewer()
+    if viewer is None:
+        show_warning("an adapter is loaded into napari's window; open one first")
+    else:
+        open_widget(viewer).load(Path(str(path)))
+    return [(None,)]

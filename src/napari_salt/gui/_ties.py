@@ -1,0 +1,93 @@
+"""What ties the widget to its viewer: events, keys, the mouse; made and cut in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+from qtpy.QtWidgets import QApplication
+
+from napari_salt._guard import Connections, Reports, guarded
+from napari_salt.gui._keys import KEYS
+from napari_salt.session._layers import camera_of
+from napari_salt.session._session import Session
+
+__all__ = ["Ties"]
+
+DRAG_PIXELS = 3.0
+"""A drag that goes less far is a click."""
+
+
+class Ties:
+    """Everything by which the viewer and the application hold on to a session.
+
+    Parameters
+    ----------
+    session
+        It is closed when the ties are cut.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._viewer = session.viewer
+        self._reports = Reports()
+        self.connections = Connections()
+        self._viewer.mouse_drag_callbacks.append(self._on_mouse)
+        for key, action in KEYS.items():
+            self._viewer.bind_key(key, guarded(partial(_run, action, session)), overwrite=True)
+        self.connections.add(self.cut, QApplication.instance().aboutToQuit)
+
+    def cut(self) -> None:
+        """Let go of the viewer and end all work; a second time does nothing."""
+        if self._on_mouse not in self._viewer.mouse_drag_callbacks:
+            return
+        self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
+        self.connections.cut()
+        for key in KEYS:
+            self._viewer.bind_key(key, None)
+        self._session.close()
+
+    def _on_mouse(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Take the mouse; what goes wrong does not reach napari."""
+        with self._reports.caught():
+            yield from self._take_prompt(viewer, event)
+
+    def _take_prompt(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Take a click as a point prompt and a drag as a box prompt, while prompts are on."""
+        prompting, source = self._session.prompting, self._session.source
+        if not prompting.active or source is None or viewer.dims.ndisplay != 2:
+            return
+        start = np.array(source.pixel_at(event.position))
+        positive = "Alt" not in event.modifiers
+        with _still(viewer):
+            yield
+            while event.type == "mouse_move":
+                yield
+        end = np.array(source.pixel_at(event.position))
+        limits = np.array(source.stack.shape[1:3]) - 1
+        if np.abs(end - start).max() < DRAG_PIXELS:
+            if (np.round(start) >= 0).all() and (np.round(start) <= limits).all():
+                prompting.add_point(float(start[0]), float(start[1]), positive=positive)
+            return
+        (top, left), (bottom, right) = np.sort([start, end], axis=0).clip(0, limits).tolist()
+        if top < bottom and left < right:
+            prompting.set_box(top, left, bottom, right)
+
+
+@contextmanager
+def _still(viewer: Any) -> Iterator[None]:
+    """Keep the view where it is: napari follows the mouse too late for a move that is marked as handled."""
+    camera = camera_of(viewer)
+    pans = camera.mouse_pan
+    camera.mouse_pan = False
+    try:
+        yield
+    finally:
+        camera.mouse_pan = pans
+
+
+def _run(action: Callable[[Session], None], session: Session, _viewer: Any) -> None:
+    action(session)

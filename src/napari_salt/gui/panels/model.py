@@ -1,0 +1,188 @@
+"""The Model panel: base model, device, and the loaded adapter."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QLineEdit, QWidget
+
+from napari_salt._guard import connect
+from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
+from napari_salt.terms.card import class_names
+from napari_salt.terms.limits import longest
+from napari_salt.terms.methods import METHODS
+from napari_salt.terms.registry import BASES, BaseSpec
+from napari_salt.terms.text import shortened, unpathed
+
+if TYPE_CHECKING:
+    from napari_salt.session._adapter_file import LoadedAdapter
+    from napari_salt.session._session import Session
+
+__all__ = ["ModelPanel"]
+
+ADAPTER_FILES = "SALT adapters (*.safetensors)"
+LOCAL = "local file..."
+SAVE = "Save the adapter as a file of less than 1 MB that a colleague can drop on napari."
+RESET = "Give up the adapter and go back to the base model."
+COMPARE = "Off: preview and segment by the base model alone, for comparison."
+CHECKPOINTS = "Checkpoints (*.pth *.pt)"
+MAX_FILE_NAME, MAX_SHOWN_TITLE, MAX_SHOWN_TEXT = 60, 100, 600
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class ModelPanel(Panel):
+    """Base model, device and adapter."""
+
+    def __init__(self, session: Session) -> None:
+        changed = session.changed
+        super().__init__("Model", session, (changed.adapter, changed.job, changed.image, changed.labels))
+        self.base = QComboBox()
+        self.base.setToolTip("The Segment Anything model that is adapted, or used for prompts.")
+        self.base.setMinimumContentsLength(8)
+        for name in BASES:
+            self.base.addItem(name, name)
+        self.base.addItem(LOCAL, LOCAL)
+        connect(self.base.activated, self._choose_base)
+        self.device = QComboBox()
+        self.device.addItems(DEVICES)
+        self.device.setToolTip("Where to compute; auto takes the GPU if there is one.")
+        connect(self.device.currentTextChanged, self._choose_device)
+        self.card = words()
+        self.card.setTextFormat(Qt.TextFormat.RichText)
+        self.load = button("Load...", "Load an adapter file (or drop one on napari).", self._load)
+        self.save = button("Save...", SAVE, self._save)
+        self.reset = button("Reset", RESET, session.reset_adapter)
+        self.compare = checkbox(
+            "with adapter",
+            COMPARE,
+            session.compare,
+            on=True,
+        )
+        self.form.addRow("base", self.base)
+        self.form.addRow("device", self.device)
+        self.form.addRow(self.card)
+        self.form.addRow(row(self.load, self.save, self.reset))
+        self.form.addRow(self.compare)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the adapter and what can be done with it."""
+        session = self.session
+        adapter = session.adapter
+        self.card.setText("no adapter: the base model as it is" if adapter is None else _describe(adapter))
+        self.card.setToolTip("" if adapter is None else plain_tip(_details(adapter)))
+        self._show_bases()
+        none = "there is no adapter"
+        explain(self.save, "" if adapter else none, SAVE)
+        explain(self.reset, session.busy or ("" if adapter else none), RESET)
+        explain(self.load, session.busy, "Load an adapter file (or drop one on napari).")
+        self.compare.setEnabled(adapter is not None)
+        self.base.setEnabled(not session.job)
+
+    def _show_bases(self) -> None:
+        """Say where the weights of each base are, and which base is chosen."""
+        for position, spec in enumerate(BASES.values()):
+            self.base.setItemText(position, f"{spec.name} ({_state(spec)})")
+        chosen = self.session.options.base
+        if self.base.findData(chosen) < 0:
+            self.base.insertItem(self.base.count() - 1, Path(chosen).name, chosen)
+        self.base.setCurrentIndex(self.base.findData(chosen))
+
+    def _choose_base(self, position: int) -> None:
+        chosen = self.base.itemData(position)
+        if chosen == LOCAL:
+            chosen, _ = QFileDialog.getOpenFileName(self, "Checkpoint of a SAM model", "", CHECKPOINTS)
+        self.session.options.base = chosen or self.session.options.base
+        self._show_bases()
+
+    def _choose_device(self, device: str) -> None:
+        self.session.options.device = device
+        self.session.previewing.refresh()
+
+    def _load(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(self, "Load a SALT adapter", "", ADAPTER_FILES)
+        if path:
+            self.session.load_adapter(Path(path))
+
+    def _save(self) -> None:
+        adapter = self.session.adapter
+        if adapter is None:
+            return
+        dialog = CardDialog(self, adapter)
+        if not dialog.exec():
+            return
+        name = unpathed(dialog.texts()["name"] or adapter.title)[:MAX_FILE_NAME]
+        path, _ = QFileDialog.getSaveFileName(
+            self, "Save the SALT adapter", f"{name}.salt.safetensors", ADAPTER_FILES
+        )
+        if path:
+            self.session.save_adapter(Path(path), **dialog.texts())
+
+
+class CardDialog(QDialog):
+    """Dialog for the name, description, author and licence of an adapter that is saved."""
+
+    def __init__(self, parent: QWidget, adapter: LoadedAdapter) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Describe the adapter")
+        form = QFormLayout(self)
+        self._lines = {}
+        for field in ("name", "description", "author", "license"):
+            line = QLineEdit(getattr(adapter.card, field))
+            line.setMaxLength(longest(field))
+            line.setCursorPosition(0)
+            self._lines[field] = line
+            form.addRow(field, line)
+        buttons = QDialogButtonBox(
+            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
+        )
+        connect(buttons.accepted, self.accept)
+        connect(buttons.rejected, self.reject)
+        form.addRow(buttons)
+
+    def texts(self) -> dict[str, str]:
+        """What was typed, by field."""
+        return {field: line.text().strip() for field, line in self._lines.items()}
+
+
+def _state(spec: BaseSpec) -> str:
+    state = spec.state
+    return (
+        f"download {spec.size / 1e6:.0f} MB"
+        if state.startswith("download") and spec.size
+        else state.split(" ")[0]
+    )
+
+
+def _describe(adapter: LoadedAdapter) -> str:
+    card = adapter.card
+    classes = class_names(card.classes)
+    dice = list(card.held_out_dice.values())
+    score = f", held-out Dice {sum(dice) / len(dice):.2f}" if dice else ""
+    saved = "" if adapter.path else " - not saved yet"
+    size = f"{len(adapter.content) / 1e3:.0f} kB"
+    texts = (
+        shortened(adapter.title, MAX_SHOWN_TITLE),
+        f"{classes}{score}",
+        f"{size}, base {card.base_model}",
+    )
+    title, found, about = map(escape, texts)
+    return f"<b>{title}</b>{saved}<br>{found}<br>{about}"
+
+
+def _details(adapter: LoadedAdapter) -> str:
+    card, training = adapter.card, adapter.card.training
+    lines = [
+        shortened(card.description, MAX_SHOWN_TEXT),
+        f"author: {card.author}" if card.author else "",
+        f"license: {card.license}" if card.license else "",
+        f"trained {training.get('date', '')}: {training.get('steps', '?')} steps",
+        f"held out: {shortened(training.get('held_out', ''), MAX_SHOWN_TEXT)}",
+        f"method: {METHODS[card.method].title}",
+        f"pixel scale {card.preprocess.pixel_scale:.3g}",
+        f"orientation {'any' if card.preprocess.turns else 'fixed'}",
+    ]
+    return "\n".join(line for line in lines if line)

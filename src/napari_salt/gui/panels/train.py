@@ -1,0 +1,113 @@
+"""The Train panel: how long, Train and Stop, the live plot, and the figures in words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtWidgets import QProgressBar
+
+from napari_salt.gui.panels._options import OptionControls
+from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain, row, words
+from napari_salt.gui.panels._plot import TrainingPlot
+from napari_salt.terms.config import SaltConfig
+from napari_salt.terms.methods import METHODS
+from napari_salt.terms.options import options_of
+
+if TYPE_CHECKING:
+    from napari_salt.session._session import Session
+
+__all__ = ["TrainPanel"]
+
+TRAIN = "Adapt the model to what is painted now (Shift-T). Go on working meanwhile."
+PREVIEW = "Show what is found around the centre of the view."
+STOP = "End after this step and keep the best adapter (Shift-T)."
+
+
+class TrainPanel(Panel):
+    """Training."""
+
+    def __init__(self, session: Session) -> None:
+        changed = session.changed
+        updates = (
+            changed.image,
+            changed.labels,
+            changed.paint,
+            changed.options,
+            changed.adapter,
+            changed.job,
+            changed.training,
+            changed.preview,
+        )
+        super().__init__("Train", session, updates)
+        self._make_budget()
+        self._make_advanced()
+        self.train = button("Train", TRAIN, session.training.start)
+        self.stop = button("Stop", STOP, session.stop)
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setTextVisible(True)
+        self.bar.setToolTip("Share of the time or steps that is used up.")
+        self.reason = words()
+        self.plot = TrainingPlot()
+        self.words = words()
+        self.preview = checkbox("live preview", PREVIEW, session.previewing.enable, on=True)
+        self.form.addRow(row(self.train, self.stop))
+        self.form.addRow(self.reason)
+        self.form.addRow(self.bar)
+        self.form.addRow(self.plot)
+        self.form.addRow(self.words)
+        self.form.addRow(self.preview)
+        self.refresh()
+
+    def _make_budget(self) -> None:
+        options = self.session.options
+        self.budget = OptionControls(self.session, "train", "training")
+        self.budget.add_to(self.form)
+        self.go_on = checkbox(
+            "go on from the loaded adapter",
+            "Off: begin anew from the base model.",
+            lambda on: setattr(options, "go_on", on),
+            on=options.go_on,
+        )
+        self.form.addRow(self.go_on)
+
+    def _make_advanced(self) -> None:
+        self.advanced = Fold("advanced")
+        self.details = OptionControls(self.session, "train", "advanced")
+        self.details.add_to(Panel.form_of(self.advanced))
+        self.form.addRow(self.advanced)
+
+    def refresh(self) -> None:
+        """Show the session's state."""
+        session, training = self.session, self.session.training
+        for controls in (self.budget, self.details):
+            controls.refresh()
+        method = METHODS[session.options.train.method]
+        for setting in options_of(SaltConfig):
+            self.details.set_visible(setting, method.has(setting))
+        history = training.history
+        running = session.job == "train"
+        explain(self.train, training.cannot, TRAIN)
+        explain(self.stop, "" if session.job else "nothing is running", STOP)
+        self.reason.setText("" if running else training.cannot)
+        self.reason.setVisible(not running and bool(training.cannot))
+        self.go_on.setVisible(session.adapter is not None)
+        self.bar.setVisible(running)
+        self.plot.setVisible(bool(history.steps) or running)
+        if running:
+            self.bar.setValue(round(1000 * history.fraction))
+            left = history.seconds_left
+            self.bar.setFormat("%p %" if left is None else f"%p %, {_duration(left)} left")
+        infos = session.classes
+        names, colors = ({i.value: getattr(i, key) for i in infos} for key in ("name", "color"))
+        self.plot.show_history(history, names, colors)
+        self.words.setText(training.words())
+        self.words.setVisible(bool(self.words.text()))
+        if session.options.train.unpainted == "ignore":
+            self.words.setToolTip("Unpainted pixels are unknown: only painted ones are scored.")
+
+
+def _duration(seconds: float) -> str:
+    """Minutes and seconds as one reads them on a clock."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

@@ -1,0 +1,115 @@
+"""What each axis of a file means: told by the user or by the file, never guessed."""
+
+from pathlib import Path
+
+import dask.array as da
+
+from napari_salt.terms.errors import InputError
+
+__all__ = ["axes_of_file", "check_axes", "flattened", "given_axes", "unnamed_axes"]
+
+
+def unnamed_axes(n_axes: int) -> str:
+    """Give axis letters of an unnamed array: Q for each axis of unknown meaning, then YX."""
+    return ("Q" * n_axes + "YX")[-n_axes:] if n_axes > 1 else "Q"
+
+
+def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
+    """Give the file's axis letters, of T, Z, C, Y, X, S, if they can mean one thing only."""
+    grey = axes.removesuffix("S")
+    if len(grey) == 3 and grey[0] in "QI":  # pages without a meaning: a stack
+        grey = "Z" + grey[1:]
+    if not (grey.endswith("YX") and set(grey) <= set("TZCYX") and len(set(grey)) == len(grey)):
+        raise InputError(
+            f"{path} has axes {axes} of {_sizes(shape)}, which can mean several things: "
+            "say what they are with --axes, for example ZYX, ZCYX or ZYXS"
+        )
+    return grey + ("S" if axes.endswith("S") else "")
+
+
+def given_axes(
+    given: str, axes: str, shape: tuple[int, ...], path: Path, *, n_unsqueezed: int | None = None
+) -> str:
+    """Give the user's axis letters, if they are understood and as many as the file has axes.
+
+    Parameters
+    ----------
+    given
+        By the user.
+    axes, shape
+        The file's own letters and lengths.
+    n_unsqueezed
+        How many axes the file has if those of length 1 count.
+    """
+    letters = given.upper()
+    known = set(letters) <= set("ZNYXCTS") and {"Y", "X"} <= set(letters)
+    if not known or len(set(letters)) < len(letters) or {"Z", "N"} <= set(letters):
+        raise InputError(
+            f"--axes {given} is not understood: give Y, X and any of Z (or N), C, T, S, each once"
+        )
+    if len(letters) not in (len(shape), n_unsqueezed):
+        raise InputError(
+            f"--axes {given} names {len(letters)} axes, but {path} has {len(shape)} "
+            f"({axes} of {_sizes(shape)}): give one letter per axis"
+        )
+    return letters
+
+
+def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
+    """Refuse axes that cannot become one stack.
+
+    Parameters
+    ----------
+    sizes
+        Axis letter to length.
+    channel
+        The channel asked for.
+    path
+        For the message.
+
+    Raises
+    ------
+    InputError
+        If the image is empty, if there are several channels and none is chosen, a channel that is
+        not there, or colours of neither 3 nor 4 samples.
+    """
+    axes, channels = "".join(sizes), sizes.get("C", 1)
+    if 0 in sizes.values():
+        problem = f"is empty (axes {axes} of {_sizes(tuple(sizes.values()))}): export it again"
+    elif sizes.get("S", 3) not in (3, 4):
+        problem = f"has {sizes['S']} samples per pixel, not 3 or 4: name that axis C in --axes"
+    elif channel is None and channels > 1:
+        problem = (
+            f"has {channels} channels (axes {axes}): choose one with --channel, from 0, or name "
+            "that axis Z in --axes if it is the slices, S if it is red, green and blue"
+        )
+    elif channel is not None and "C" not in sizes:
+        problem = f"has no channel axis (axes {axes}): leave out --channel, or name C in --axes"
+    elif channel is not None and not 0 <= channel < channels:
+        problem = f"has channels 0 to {channels - 1}, not {channel}: choose another --channel"
+    else:
+        return
+    raise InputError(f"{path} {problem}")
+
+
+def flattened(data: da.Array, letters: str, channel: int) -> da.Array:
+    """Give (Z, Y, X) or (Z, Y, X, 3); time points follow each other along Z.
+
+    Parameters
+    ----------
+    data
+        With one axis per letter.
+    letters
+        As `check_axes` has passed them.
+    channel
+        Which entry of axis C, if any, to take.
+    """
+    data = data[tuple(channel if letter == "C" else slice(None) for letter in letters)]
+    left = letters.replace("C", "").replace("N", "Z")
+    data = data.transpose([left.index(letter) for letter in "TZYXS" if letter in left])
+    data = data.reshape((-1, *data.shape[len(set(left) & set("TZ")) :]))
+    return data[..., :3] if data.ndim == 4 else data
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,171 @@
+"""What the file formats have in common: what opening gives, what writing takes, what goes wrong."""
+
+import contextlib
+import math
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_salt.io._geometry import Affine
+from napari_salt.io._units import Place, Spacing
+from napari_salt.terms.errors import InputError
+
+__all__ = ["DAMAGE", "ArrayOnDisk", "Layout", "Opened", "PlaneFile", "one_line", "reading", "writing"]
+
+DAMAGE = (  # what readers and decoders raise on damaged files
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError,
+    ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+class ArrayOnDisk(Protocol):
+    """An array of which only what is taken is read."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        ...
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the values, as numpy understands it."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image file, opened.
+
+    Parameters
+    ----------
+    array
+        What it holds.
+    axes
+        One letter per axis, as `napari_salt.io._axes` knows them.
+    spacing, unit
+        As `napari_salt.io.Stack` has them.
+    origin
+        Position (z, y, x) of the first voxel in `unit`, None where the file does not say.
+    close
+        To be called when the array is needed no more.
+    affine
+        Where the voxels lie in the world, None where the file does not say.
+    unit_assumed
+        Whether the file names no unit, and the usual one of its format stands for it.
+    time_step, time_unit
+        Time from one time point to the next, and its unit, such as "second"; None if not known.
+    step
+        Between neighbouring values, if scaling made them from whole numbers.
+    """
+
+    array: ArrayOnDisk
+    axes: str
+    spacing: Spacing | None
+    unit: str | None
+    origin: Place | None = None
+    close: Callable[[], object] | None = None
+    affine: Affine | None = None
+    time_step: float | None = None
+    time_unit: str | None = None
+    step: float | None = None
+    unit_assumed: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """An image to be written.
+
+    Parameters
+    ----------
+    axes
+        Of T, C, Z, in this order, and YX.
+    shape
+        One length per axis.
+    dtype
+        Of the values.
+    spacing, unit, origin
+        As `Opened` has them.
+    channels
+        Names along C; empty for labels.
+    name
+        What to call it.
+    like
+        The file of the image that it belongs to and lies on voxel by voxel, if there is one.
+    time_step, time_unit, affine
+        As `Opened` has them.
+    """
+
+    axes: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    spacing: Spacing | None
+    unit: str | None
+    origin: Place | None
+    channels: tuple[str, ...]
+    name: str
+    like: Path | None
+    time_step: float | None = None
+    time_unit: str | None = None
+    affine: Affine | None = None
+
+    @property
+    def n_planes(self) -> int:
+        """Number of (Y, X) planes."""
+        return math.prod(self.shape[:-2])
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all values, uncompressed."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class PlaneFile(Protocol):
+    """A file that is written plane by plane; made by calling a class with a path and a `Layout`."""
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Write the next (Y, X) plane, in C order."""
+        ...
+
+    def close(self) -> None:
+        """Finish the file."""
+        ...
+
+
+@contextlib.contextmanager
+def reading(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
+    """Turn what goes wrong with opening a file of some `kind` into an `InputError`.
+
+    `damage` is what the kind's own reader raises on damaged files, beyond the usual.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or one_line(error)}") from error
+    except DAMAGE + damage as error:
+        raise InputError(
+            f"{path} is not {kind}, or is damaged ({one_line(error)}): copy or export it again"
+        ) from error
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into an `InputError`."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """Give the message of `error` without line breaks."""
+    return " ".join(str(error).split())

@@ -1,0 +1,182 @@
+"""NIfTI volumes: read slice by slice where they are not compressed, never reoriented."""
+
+import gzip
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
+from nibabel.volumeutils import apply_read_scaling
+
+from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
+from napari_salt.io._format import Layout, Opened, reading
+from napari_salt.io._geometry import Affine
+from napari_salt.io._units import of_the_voxel
+from napari_salt.terms.units import LENGTHS, MICROMETRES
+
+__all__ = ["NiftiPlanes", "open_nifti"]
+
+_SUFFIXES = (".nii", ".nii.gz")
+
+_UNITS = {"nm": ("micron", 1e-3), "um": ("micron", 1.0), "mm": ("mm", 1.0), None: ("unknown", 1.0)}
+_TIMES = {"sec": "second", "msec": "millisecond", "usec": "microsecond"}
+_TIME_CODES = {ours: theirs for theirs, ours in _TIMES.items()}
+_LARGEST_NIFTI1 = 32767  # the lengths of its axes are 16-bit
+_UNKNOWN, _SCANNER = 0, 1  # codes of an affine: into no space, into some space of the microscope or scanner
+
+
+def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:  # noqa: ARG001 (any is a stack)
+    """Open a NIfTI file; its axes are those of the file in reverse, so slices come first.
+
+    The spacing is the header's; without a unit it is taken to be in mm. A third axis of length 1, which a
+    time series of single slices has, may be left out of `axes`.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, no NIfTI, or its axes cannot be told.
+    """
+    with reading(path, "a NIfTI file", ImageFileError, HeaderDataError):
+        image: Any = nib.load(path)
+        array = _Voxels(image.dataobj, compressed=path.name.lower().endswith(".gz"))
+        found, shape = _axes(array.shape), array.shape
+        if axes is None:
+            letters = axes_of_file(found, shape, path)
+        else:
+            flat = len(shape) - 1 if len(shape) > 3 and shape[-3] == 1 else None
+            letters = given_axes(axes, found, shape, path, n_unsqueezed=flat)
+            if len(letters) == flat:
+                letters = f"{letters[:-2]}Z{letters[-2:]}"
+        length, time = image.header.get_xyzt_units()
+        unit = "mm" if length == "unknown" else length
+        zooms = [float(size) for size in reversed(image.header.get_zooms())]
+        spacing, ours = of_the_voxel(letters, zooms, [unit] * len(zooms))
+        known = bool(image.header["sform_code"] or image.header["qform_code"])
+        nothing = not known and length == "unknown" and spacing == (1, 1, 1)
+        if nothing:  # what is written when nothing is known
+            spacing = ours = None
+        at = letters.find("T")
+        return Opened(
+            array,
+            letters,
+            spacing,
+            ours,
+            affine=_affine(image.affine, letters, LENGTHS[unit]) if known else None,
+            unit_assumed=length == "unknown",
+            time_step=zooms[at] if at >= 0 and zooms[at] > 0 else None,
+            time_unit=_TIMES.get(time) if at >= 0 else None,
+            step=float(image.dataobj.slope) % 1 or None,
+        )
+
+
+class NiftiPlanes:
+    """A NIfTI file written plane by plane; what belongs to a NIfTI image gets its affines and units."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._dtype = layout.dtype.newbyteorder("<")
+        self._raw = path.open("wb")
+        self._file: Any = self._raw
+        if path.suffix.lower() == ".gz":  # without the name and time that gzip would store
+            self._file = gzip.GzipFile("", "wb", 6, self._raw, mtime=0)
+        _header(layout).write_to(self._file)
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Write the next plane; x runs fastest in the file, as in the plane."""
+        self._file.write(plane.astype(self._dtype).tobytes())
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._file.close()
+        self._raw.close()
+
+
+class _Voxels:
+    """The scaled values, axes in reverse order; a compressed file is read as a whole, once."""
+
+    def __init__(self, proxy: ArrayProxy, *, compressed: bool) -> None:
+        self._proxy = proxy
+        self._compressed = compressed
+        self.shape: tuple[int, ...] = tuple(reversed(proxy.shape))
+        last = self[tuple(slice(length - 1, length) for length in self.shape)]
+        self.dtype = last.dtype  # scaled; reading the last voxel also finds a file cut short
+
+    def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
+        place = tuple(reversed(key))
+        if self._compressed:
+            values = apply_read_scaling(self._whole[place], self._proxy.slope, self._proxy.inter)
+        else:
+            values = np.asarray(self._proxy[place])
+        return values.T
+
+    @cached_property
+    def _whole(self) -> npt.NDArray[Any]:
+        return np.asarray(self._proxy.get_unscaled())
+
+
+def _affine(affine: Affine, letters: str, unit: tuple[str, float]) -> Affine | None:
+    """The affine for positions (z, y, x) in an array of axes `letters`, those of the file in reverse.
+
+    None if one of the file's three axes in space is named as something else.
+    """
+    file_axes = letters.replace("N", "Z")[::-1]
+    if len(file_axes) == 2:
+        file_axes += "Z"
+    if set(file_axes[:3]) != set("ZYX"):
+        return None
+    turned = affine[:, [*(file_axes.index(axis) for axis in "ZYX"), 3]].astype(float)
+    turned[:3] *= unit[1] * MICROMETRES[unit[0]] / MICROMETRES["mm"]
+    return turned
+
+
+def _axes(shape: tuple[int, ...]) -> str:
+    """What the format says: a fourth axis is time, but in practice it may be channels."""
+    said = len(shape) <= len("CTZYX") and all(length == 1 for length in shape[:-3])
+    return "CTZYX"[-len(shape) :] if said else unnamed_axes(len(shape))
+
+
+def _shape(layout: Layout) -> tuple[int, ...]:
+    """Lengths of the file's axes: x, y, z, and the time as the fourth, also of a single plane."""
+    shape = layout.shape[::-1]
+    return shape if "Z" in layout.axes or "T" not in layout.axes else (*shape[:2], 1, *shape[2:])
+
+
+def _placed(layout: Layout) -> tuple[str, Affine]:
+    """Unit and affine of a file that is not laid out like another NIfTI."""
+    if layout.affine is not None:
+        return "mm", layout.affine[:, [2, 1, 0, 3]]
+    unit, factor = _UNITS[layout.unit]
+    affine = np.eye(4)
+    z, y, x = layout.spacing or (None, 1.0, 1.0)
+    affine[range(3), range(3)] = [factor * size for size in (x, y, z or 1.0)]
+    affine[:3, 3] = [factor * place for place in reversed(layout.origin or (0, 0, 0))]
+    return unit, affine
+
+
+def _header(layout: Layout) -> Nifti1Header:
+    if layout.like is not None and layout.like.name.lower().endswith(_SUFFIXES):
+        original: Any = nib.load(layout.like)
+        header: Nifti1Header = original.header.as_byteswapped("<")
+        header.extensions.clear()
+        header["cal_min"] = header["cal_max"] = 0  # the image's display range
+        header.set_data_shape(_shape(layout))
+    else:
+        header = Nifti1Header() if max(layout.shape) <= _LARGEST_NIFTI1 else Nifti2Header()
+        header.set_data_shape(_shape(layout))
+        unit, affine = _placed(layout)
+        code = _UNKNOWN if layout.spacing is None and layout.affine is None else _SCANNER
+        header.set_sform(affine, code)
+        header.set_qform(affine, code)
+        header.set_xyzt_units(unit, _TIME_CODES.get(layout.time_unit or ""))
+        if "T" in layout.axes and layout.time_step is not None:
+            header["pixdim"][4] = layout.time_step
+    header.set_data_dtype(layout.dtype)
+    header.set_slope_inter(1, 0)
+    header.set_data_offset(0)  # where the header ends
+    return header

@@ -1,0 +1,141 @@
+"""TIFF stacks, plain, ImageJ or OME, compressed or not: read page by page, written as OME-TIFF."""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import tifffile
+import zarr
+
+from napari_salt.io._axes import axes_of_file, given_axes
+from napari_salt.io._format import Layout, Opened, reading
+from napari_salt.io._tiff_geometry import description, spacing_of, time_of
+from napari_salt.terms.errors import InputError
+
+__all__ = ["TiffPlanes", "is_tiff", "open_tiff"]
+
+_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_INCOMPLETE = re.compile(
+    r"\w+ series (is missing|failed to read|contains index out of range).*"
+    r"|MMStack (series )?is missing.*"
+    r"|series metadata invalid or corrupted file"
+    r"|file incompletely written.*"
+    r"|NDTiff.index not found.*"
+)
+"""What tifffile logs of files of which a part is not there."""
+
+_CLASSIC_BYTES = 2**32 - 2**25  # with more than that, offsets need BigTIFF
+
+
+def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
+    """Open the one image of a TIFF file.
+
+    Parameters
+    ----------
+    labels
+        Whether it holds labels: then three or four pages are no colour planes, as tifffile has them.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged, not complete, or its axes cannot be told.
+    """
+    with reading(path, "a TIFF file"), _heard() as complaints:
+        tif = tifffile.TiffFile(path)
+        try:
+            opened = _opened(tif, axes, path, labels=labels)
+            _check_complete(path, complaints)
+        except BaseException:
+            tif.close()
+            raise
+    return opened
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What tifffile logs: it fills in with zeros what it cannot find, and goes on."""
+    complaints: list[str] = []
+    logger = logging.getLogger("tifffile")
+    level, handler = logger.level, logging.Handler(logging.WARNING)
+    handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]
+    logger.setLevel(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield complaints
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def _check_complete(path: Path, complaints: Sequence[str]) -> None:
+    for complaint in complaints:
+        found = _INCOMPLETE.search(complaint)
+        if found:
+            raise InputError(f"{path} is cut short or not complete ({found[0]}): copy or export it again")
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the file begins as a TIFF does, or cannot be looked at."""
+    try:
+        with path.open("rb") as file:
+            return file.read(4) in _MAGIC
+    except OSError:
+        return True  # why it cannot be read is said where it is opened
+
+
+class TiffPlanes:
+    """An OME-TIFF written plane by plane, zlib-compressed; half floats make it a plain TIFF."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self._tif = tifffile.TiffWriter(path, bigtiff=layout.n_bytes > _CLASSIC_BYTES)
+        self._description: bytes | None = description(layout)
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Write the next plane as a page."""
+        self._tif.write(
+            plane,
+            photometric="minisblack",
+            compression="zlib",
+            description=self._description,
+            metadata=None,
+        )
+        self._description = None
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._tif.close()
+
+
+def _opened(tif: tifffile.TiffFile, axes: str | None, path: Path, *, labels: bool) -> Opened:
+    series = _only_series(tif, path)
+    if axes is None and labels and series.axes == "SYX":
+        axes = "ZYX"
+    n_unsqueezed = len(series.get_shape(squeeze=False))
+    if axes is None:
+        letters = axes_of_file(series.axes, series.shape, path)
+    else:
+        letters = given_axes(axes, series.axes, series.shape, path, n_unsqueezed=n_unsqueezed)
+    squeeze = None if len(letters) == len(series.shape) else False
+    array = zarr.open_array(series.aszarr(level=0, squeeze=squeeze), mode="r")
+    sizes = dict(zip(letters, array.shape, strict=True))
+    spacing, unit = spacing_of(tif, sizes.get("Z", 1) * sizes.get("N", 1))
+    step, time_unit = time_of(tif)
+    return Opened(array, letters, spacing, unit, close=tif.close, time_step=step, time_unit=time_unit)
+
+
+def _only_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
+    """Give the file's one image; smaller copies of it (thumbnails, pyramids) do not count."""
+    tif.filehandle.seek(tif.pages.next_page_offset or 0)
+    if tif.filehandle.read(tif.tiff.offsetsize) != bytes(tif.tiff.offsetsize):
+        raise InputError(f"{path} is cut short: pages are missing; copy or export it again")
+    images = [image for image in tif.series if not image.keyframe.is_reduced]
+    if len(images) != 1:
+        shapes = ", ".join("x".join(map(str, image.shape)) for image in images[:3])
+        raise InputError(
+            f"{path} holds {len(images)} images ({shapes}), not one stack: save one of them as TIFF"
+        )
+    return images[0]

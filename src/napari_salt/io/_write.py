@@ -1,0 +1,302 @@
+"""Write images plane by plane; a file appears, or takes the place of an old one, when all is written."""
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+
+from napari_salt.io._format import Layout, PlaneFile, writing
+from napari_salt.io._stack import Stack
+from napari_salt.io._table import FORMATS, Fact, format_to_write
+from napari_salt.terms.errors import InputError
+
+__all__ = [
+    "LabelWriter",
+    "check_folder",
+    "check_target",
+    "image_writer",
+    "layout_of",
+    "not_kept",
+    "on_disk",
+    "replacing",
+    "unfinished",
+    "write_labels",
+]
+
+_LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
+
+
+@contextmanager
+def image_writer(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[Any]], None]]:
+    """Give a function that writes the next plane, (Y, X) of the layout's type, into the image at `path`.
+
+    Planes come in C order. The file gets its final name only when it is complete (see `replacing`).
+
+    Parameters
+    ----------
+    path
+        Where to write; the ending tells the format.
+    layout
+        What is written.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    ValueError
+        If the block ends before all planes are written.
+    """
+    written = 0
+
+    def write(plane: npt.NDArray[Any]) -> None:
+        nonlocal written
+        with writing(path):
+            file.write(plane)
+        written += 1
+
+    with replacing(path) as temporary:
+        with writing(path):
+            file = _plane_file(path, temporary, layout)
+        try:
+            yield write
+        finally:
+            with writing(path):
+                file.close()
+        if written < layout.n_planes:
+            raise ValueError(f"only {written} of {layout.n_planes} slices were written")
+
+
+class LabelWriter:
+    """Write a label stack slice by slice into a file, which appears when all is written.
+
+    A context manager, as what `image_writer` gives is. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one
+    chunk per slice, both with the spacing and unit of the image; a NIfTI that belongs to a NIfTI image
+    keeps its affines and units exactly.
+
+    Parameters
+    ----------
+    path
+        Where to write, in a folder that exists; the ending tells the format (.tif, .zarr, .nii, .nii.gz).
+    like
+        The image that the labels belong to: gives (Y, X), time points, spacing and unit.
+    n_slices
+        How many slices will be written.
+    dtype
+        uint8, uint16, uint32 or int32.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written; the constructor and ``with`` find that out before any work.
+    """
+
+    def __init__(self, path: str | Path, like: Stack, n_slices: int, dtype: npt.DTypeLike) -> None:
+        path = Path(path)
+        check_target(path, like.source)
+        self._shape = (n_slices, *like.data.shape[1:3])
+        self._dtype = np.dtype(dtype)
+        if n_slices < 1 or self._dtype.name not in _LABEL_TYPES:
+            raise ValueError(f"cannot write {n_slices} slices of {self._dtype}: {_LABEL_TYPES}")
+        self._image = image_writer(path, layout_of(path, like, self._dtype, n_slices=n_slices))
+        self._written = 0
+
+    def __enter__(self) -> Self:
+        self._write = self._image.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._image.__exit__(error_type, error, traceback)
+
+    def write(self, index: int, labels: npt.NDArray[Any]) -> None:
+        """Write the labels, (Y, X), of the next slice; `index` runs from 0 without gaps.
+
+        Raises
+        ------
+        InputError
+            If the disk refuses.
+        ValueError
+            If the slice is not the next one, or does not fit the stack's shape or type.
+        """
+        if index != self._written or index >= self._shape[0]:
+            raise ValueError(f"slice {index} of {self._shape[0]} comes after {self._written}")
+        values = labels.astype(self._dtype)
+        if values.shape != self._shape[1:] or not np.array_equal(values, labels):
+            raise ValueError(f"labels {labels.shape} {labels.dtype} do not fit {self._shape[1:]}")
+        self._write(values)
+        self._written += 1
+
+    def fill(self, stop: int | None = None) -> None:
+        """Write background into the slices not written yet, up to `stop` (by default all)."""
+        for index in range(self._written, self._shape[0] if stop is None else stop):
+            self.write(index, np.zeros(self._shape[1:], self._dtype))
+
+
+def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: Stack) -> None:
+    """Write labels, (Z, Y, X) of uint8, uint16, uint32 or int32, as `LabelWriter` does.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    with LabelWriter(path, like, len(labels), labels.dtype) as writer:
+        for index in range(len(labels)):
+            writer.write(index, np.asarray(labels[index]))
+
+
+def layout_of(
+    path: Path,
+    like: Stack,
+    dtype: np.dtype[Any],
+    *,
+    channels: tuple[str, ...] = (),
+    n_slices: int | None = None,
+) -> Layout:
+    """Give the layout of an image at `path` that belongs to `like` and has its axes T, Z, Y and X.
+
+    Parameters
+    ----------
+    channels
+        Names of the channels, if there is to be an axis C.
+    n_slices
+        How many slices there will be, if not those of `like`.
+    """
+    count = len(like.data) if n_slices is None else n_slices
+    frames = like.frames if count == len(like.data) else 1
+    sizes = {"T": frames, "C": len(channels), "Z": count // frames}
+    wanted = {"T": frames > 1, "C": bool(channels), "Z": not like.was_2d or count > frames}
+    axes = "".join(axis for axis in "TCZ" if wanted[axis])
+    in_order = like.axes.lstrip("TC") in ("ZYX", "NYX", "YX")
+    return Layout(
+        axes=f"{axes}YX",
+        shape=(*(sizes[axis] for axis in axes), *like.data.shape[1:3]),
+        dtype=dtype,
+        spacing=like.spacing,
+        unit=like.unit,
+        origin=like.origin,
+        channels=channels,
+        name=path.name.partition(".")[0],
+        like=like.source if in_order and like.source.exists() else None,
+        time_step=like.time_step,
+        time_unit=like.time_unit,
+        affine=like.affine,
+    )
+
+
+def not_kept(path: Path, like: Stack) -> str:
+    """Say what a file at `path` cannot hold of where the voxels of `like` lie, or ""."""
+    if like.affine is None and like.origin is None:
+        return ""
+    needed: Fact = "position" if like.affine is None else "orientation"
+    if needed in format_to_write(path).keeps:
+        return ""
+    lost = "position" if like.affine is None else "position and orientation"
+    other = next(each.suffixes[-1] for each in FORMATS.values() if needed in each.keeps)
+    return (
+        f"{path} keeps the voxel size, but not the {lost} of {like.source} ({like.geometry}); write "
+        f"{other} to keep them"
+    )
+
+
+def check_folder(path: Path) -> None:
+    """Refuse an output whose folder is not there, or cannot be written to.
+
+    Raises
+    ------
+    InputError
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"the folder {path.parent} does not exist: create it first")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"the folder {path.parent} cannot be written to: choose another")
+
+
+def check_target(path: Path, source: Path) -> None:
+    """Refuse an output that could not be written, or would overwrite `source`, before any work.
+
+    Raises
+    ------
+    InputError
+    """
+    written = format_to_write(path)
+    check_folder(path)
+    if path.is_dir() and not written.may_replace(path):
+        raise InputError(f"{path} is a folder: give another name")
+    if path.exists() and source.resolve().is_relative_to(path.resolve()):
+        raise InputError(f"{path} is the input image: write to another file")
+    if path.is_file() and written.is_folder:
+        raise InputError(f"{path} is a file: give another name")
+
+
+@contextmanager
+def replacing(path: Path, finished: Collection[object] = ()) -> Iterator[Path]:
+    """Give a name beside `path`; what the body writes there takes the place of `path`, if all goes well.
+
+    What is not complete is removed, unless some of it is `finished` by then: that is there again for a
+    body that begins with as much.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses.
+    """
+    temporary = unfinished(path)
+    try:
+        if not finished:
+            with writing(path):
+                _remove(temporary)
+        yield temporary
+        with writing(path):
+            _put(temporary, path)
+    finally:
+        if not finished:
+            _remove(temporary)
+
+
+def on_disk(path: Path) -> None:
+    """Wait until a file, or each file of a folder, is where a power cut leaves it."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("r+b") as opened:
+                os.fsync(opened.fileno())
+
+
+def _plane_file(path: Path, temporary: Path, layout: Layout) -> PlaneFile:
+    planes = format_to_write(path).planes
+    assert planes is not None  # noqa: S101 (so it was chosen)
+    return planes(temporary, layout)
+
+
+def unfinished(path: Path) -> Path:
+    """A name for what is not complete: the same again, if a kill leaves it behind."""
+    return path.with_name(f".part.{path.name}")
+
+
+def _put(complete: Path, path: Path) -> None:
+    """Let `complete` take the place of `path`, once it is safe on the disk."""
+    on_disk(complete)
+    old = path.with_name(f".old.{path.name}")
+    _remove(old)
+    if path.is_dir():  # a folder cannot take the place of another in one step
+        path.replace(old)
+    complete.replace(path)
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,208 @@
+"""OME-Zarr images: versions up to 0.5 are read at full resolution, 0.5 is written."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
+from napari_salt.io._format import Layout, Opened, reading
+from napari_salt.io._units import of_the_voxel, position
+from napari_salt.terms.errors import InputError
+
+__all__ = ["ZarrPlanes", "is_zarr", "open_zarr"]
+
+MOST_NAMED = 8
+
+_LETTERS = {"time": "T", "channel": "C"}
+_TYPES = {letter: kind for kind, letter in _LETTERS.items()}
+_UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter"}
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether `path` is a folder that Zarr, version 2 or 3, has made."""
+    return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
+
+
+def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened:  # noqa: ARG001 (any is a stack)
+    """Open the full resolution of an OME-Zarr image, or a Zarr array without metadata.
+
+    Raises
+    ------
+    InputError
+        If the folder is damaged, no Zarr, holds no image or several, or its axes cannot be told.
+    """
+    with reading(path, "an OME-Zarr image"):
+        if not is_zarr(path):
+            what = "folder" if path.is_dir() else "file"
+            raise InputError(f"{path} is a {what} but no Zarr: {_remedy(path)}")
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Array):
+            letters = _letters(axes, unnamed_axes(node.ndim), node, path)
+            return Opened(node, letters, None, None)
+        images = _images(node)
+        if len(images) == 1:
+            return _opened(node, images[0], axes, path)
+        if "plate" in _about(node):
+            raise InputError(_plate(node, path))
+        inside = [name for name, child in node.groups() if _images(child)]
+    if len(inside) == 1 and not images:
+        return open_zarr(path / inside[0], axes)
+    which = f"such as {path / inside[0]}" if inside else "an array or an image in it"
+    raise InputError(f"{path} holds {len(images) or len(inside)} OME-Zarr images, not one: name {which}")
+
+
+def _remedy(path: Path) -> str:
+    """What to do with a folder that is no Zarr, by the files that most of it is."""
+    files = Counter(file.suffix.lower() for file in path.iterdir()) if path.is_dir() else Counter[str]()
+    suffix, count = next(iter(files.most_common(1)), ("", 0))
+    if suffix in (".dcm", ".ima"):
+        return f"convert its {count} DICOM files to .nii.gz, for example with dcm2niix or 3D Slicer"
+    if suffix in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"):
+        return f"join its {count} {suffix} files to one .tif, in Fiji by File > Import > Image Sequence"
+    return "name an image file or a Zarr folder"
+
+
+class ZarrPlanes:
+    """An OME-Zarr 0.5 image of one level, written plane by plane; a plane is a chunk.
+
+    `array` is for writing in another order; what is not written is 0. With ``new=False`` the image at
+    `path` is opened and writing continues.
+    """
+
+    def __init__(self, path: Path, layout: Layout, *, new: bool = True) -> None:
+        self._places = np.ndindex(layout.shape[:-2])
+        if not new:
+            array = zarr.open_group(path, mode="r+")["0"]
+            assert isinstance(array, zarr.Array)  # noqa: S101 (made below)
+            self.array = array
+            return
+        group = zarr.create_group(path, attributes={"ome": _metadata(layout)})
+        chunks = (1,) * (len(layout.shape) - 2) + layout.shape[-2:]
+        self.array = group.create_array(
+            "0",
+            shape=layout.shape,
+            chunks=chunks,
+            dtype=layout.dtype,
+            dimension_names=list(layout.axes.lower()),
+        )
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Write the next plane as a chunk."""
+        self.array[next(self._places)] = plane
+
+    def close(self) -> None:
+        """All is written already."""
+
+
+def _images(group: zarr.Group) -> Sequence[Mapping[str, Any]]:
+    """The group's images: one in practice, the standard allows several."""
+    images: Sequence[Mapping[str, Any]] = _about(group).get("multiscales", ())
+    return images
+
+
+def _about(group: zarr.Group) -> Mapping[str, Any]:
+    attributes: Any = group.attrs.asdict()
+    about: Mapping[str, Any] = attributes.get("ome", attributes)
+    return about
+
+
+def _plate(plate: zarr.Group, path: Path) -> str:
+    """What to name instead of a whole plate of wells."""
+    wells = [str(well["path"]) for well in _about(plate)["plate"].get("wells", ())]
+    fields = [
+        str(image["path"])
+        for well in wells[:1]
+        for image in _about(zarr.open_group(path / well, mode="r")).get("well", {}).get("images", ())
+    ]
+    if not fields:
+        return f"{path} is a plate of wells without images: export it again"
+    more = "" if len(wells) == 1 else f" (wells: {', '.join(wells[:MOST_NAMED])}{_and_more(wells)})"
+    return (
+        f"{path} is a plate of {len(wells)} wells: name one image in it, such as "
+        f"{path / wells[0] / fields[0]}{more}"
+    )
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+
+
+def _opened(group: zarr.Group, image: Mapping[str, Any], axes: str | None, path: Path) -> Opened:
+    dataset = image["datasets"][0]
+    array = group[dataset["path"]]
+    if not isinstance(array, zarr.Array):
+        raise InputError(f"{path}: {dataset['path']} is no array: export the image again")
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in image.get("axes", "tczyx")]
+    letters = _letters(axes, "".join(map(_letter, entries)), array, path)
+    units = [str(entry.get("unit", "")) for entry in entries]
+    steps = [*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+    if not any(step["type"] == "scale" for step in steps):
+        return Opened(array, letters, None, None)
+    scale, origin = _scale_and_origin(steps, array.ndim)
+    spacing, unit = of_the_voxel(letters, scale, units)
+    where = position(letters, origin, units) if any(origin) else None
+    time = letters.find("T")
+    every = (None, None) if time < 0 else (scale[time], units[time] or None)
+    return Opened(array, letters, spacing, unit, where, None, None, *every)
+
+
+def _letters(axes: str | None, found: str, array: Any, path: Path) -> str:
+    if len(found) != array.ndim:
+        raise InputError(f"{path} names {len(found)} axes, but has {array.ndim}: export the image again")
+    return given_axes(axes, found, array.shape, path) if axes else axes_of_file(found, array.shape, path)
+
+
+def _letter(entry: Mapping[str, Any]) -> str:
+    name = str(entry["name"]).upper()
+    return _LETTERS.get(entry.get("type", ""), name if len(name) == 1 else "Q")
+
+
+def _scale_and_origin(steps: Sequence[Mapping[str, Any]], n_axes: int) -> tuple[list[float], list[float]]:
+    """Voxel size and position of the first voxel, after all steps in turn."""
+    scale, origin = np.ones(n_axes), np.zeros(n_axes)
+    for step in steps:
+        if step["type"] == "scale":
+            factor = np.asarray(step["scale"], float).reshape(n_axes)
+            scale, origin = scale * factor, origin * factor
+        elif step["type"] == "translation":
+            origin = origin + np.asarray(step["translation"], float).reshape(n_axes)
+    return scale.tolist(), origin.tolist()
+
+
+def _metadata(layout: Layout) -> dict[str, Any]:
+    """What version 0.5 says of an image; https://ngff.openmicroscopy.org/0.5/."""
+    units = dict.fromkeys("ZYX", _UNITS.get(layout.unit or "")) | {"T": layout.time_unit}
+    if layout.spacing is not None and layout.spacing[0] is None:
+        units["Z"] = None
+    axes = []
+    for axis in layout.axes:
+        unit = {"unit": units[axis]} if units.get(axis) else {}
+        axes.append({"name": axis.lower(), "type": _TYPES.get(axis, "space"), **unit})
+    lengths = dict(zip("TZYX", (layout.time_step, *(layout.spacing or (None,) * 3)), strict=True))
+    scale = [lengths.get(axis) or 1.0 for axis in layout.axes]
+    steps: list[dict[str, Any]] = [{"type": "scale", "scale": scale}]
+    if layout.origin is not None:
+        places = dict(zip("ZYX", layout.origin, strict=True))
+        steps.append({"type": "translation", "translation": [places.get(a, 0.0) for a in layout.axes]})
+    dataset = {"path": "0", "coordinateTransformations": steps}
+    metadata: dict[str, Any] = {
+        "version": "0.5",
+        "multiscales": [{"name": layout.name, "axes": axes, "datasets": [dataset]}],
+    }
+    if layout.channels:
+        metadata["omero"] = {"channels": [_channel(name, layout.dtype) for name in layout.channels]}
+    else:
+        metadata["image-label"] = {}
+    return metadata
+
+
+def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """How viewers show a map of probabilities."""
+    most = 1 if dtype.kind == "f" else np.iinfo(dtype).max
+    window = {"start": 0, "end": most, "min": 0, "max": most}
+    return {"label": name, "color": "FFFFFF", "active": True, "window": window}

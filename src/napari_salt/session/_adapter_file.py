@@ -1,0 +1,53 @@
+"""An adapter as the session holds it: the file's bytes, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.text import unpathed
+
+__all__ = ["LoadedAdapter"]
+
+MAX_LAYER_TITLE = 60
+
+
+@dataclass(frozen=True)
+class LoadedAdapter:
+    """An adapter's file in memory.
+
+    Parameters
+    ----------
+    content
+        The file's bytes.
+    card
+        Its metadata.
+    path
+        Where it was loaded from or saved to; None while it is only autosaved.
+    """
+
+    content: bytes
+    card: AdapterCard
+    path: Path | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the content."""
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def layer_title(self) -> str:
+        """The title where napari, Qt or a file system may read more into a text than its letters."""
+        return unpathed(self.title)[:MAX_LAYER_TITLE]
+
+    @property
+    def title(self) -> str:
+        """A short name for windows."""
+        if self.card.name:
+            return self.card.name
+        if self.path is not None:
+            return self.path.name.removesuffix(".safetensors").removesuffix(".salt")
+        return " ".join(info.name for info in self.card.classes[:3])

@@ -1,0 +1,121 @@
+"""Paint and adapters kept on disk while one works, so that a crash costs seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import platformdirs
+
+from napari_salt.session._flat_stack import PaintSnapshot
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.files import whole_file, write_adapter_file
+
+__all__ = ["Autosave", "Saved"]
+
+KEPT = 20
+PAINT, ADAPTER = ".paint.npz", ".salt.safetensors"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """One autosaved file: what it is, when it was written, the image layer it belongs to, and where."""
+
+    kind: Literal["paint", "adapter"]
+    time: datetime
+    image: str
+    path: Path
+
+
+class Autosave:
+    """A folder with the latest paint and adapters.
+
+    Parameters
+    ----------
+    folder
+        By default the folder `autosave` in the user's data folder of napari-salt; the environment
+        variable ``NAPARI_SALT_AUTOSAVE`` names another.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        default = Path(platformdirs.user_data_dir("napari-salt", appauthor=False)) / "autosave"
+        self.folder = folder or Path(os.environ.get("NAPARI_SALT_AUTOSAVE") or default)
+
+    def paint(self, snapshot: PaintSnapshot, image: str) -> Path:
+        """Save the painted slices.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written to.
+        """
+        path = self._path(image, PAINT)
+        arrays = {str(index): plane for index, plane in snapshot.planes.items()}
+        about = json.dumps({"shape": snapshot.shape})
+        try:
+            with whole_file(path) as file:
+                np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
+        except OSError as error:
+            raise InputError(
+                f"the paint cannot be autosaved to {self.folder} ({error.strerror}); make room there"
+            ) from error
+        self._tidy()
+        return path
+
+    def adapter(self, content: bytes, image: str, path: Path | None = None) -> Path:
+        """Save an adapter's bytes, over `path` if that is given; give the file."""
+        target = path or self._path(image, ADAPTER)
+        write_adapter_file(target, content)
+        self._tidy()
+        return target
+
+    def entries(self) -> list[Saved]:
+        """What is there, newest first."""
+        found = []
+        for path in self.folder.glob("*"):
+            kind = next((k for k in (PAINT, ADAPTER) if path.name.endswith(k)), None)
+            stamp, _, image = path.name.removesuffix(kind or "").partition(" ")
+            with contextlib.suppress(ValueError):
+                time = datetime.strptime(stamp, "%Y%m%d-%H%M%S-%f").astimezone()
+                if kind:
+                    found.append(Saved("paint" if kind == PAINT else "adapter", time, image, path))
+        return sorted(found, key=lambda saved: saved.time, reverse=True)
+
+    def load_paint(self, path: Path) -> PaintSnapshot:
+        """Read autosaved paint.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged or gone.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                shape = json.loads(str(file["about"]))["shape"]
+                planes = {int(name): file[name] for name in file.files if name != "about"}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(f"{path} is no autosaved paint ({error}); choose another") from error
+        return PaintSnapshot(shape, planes)
+
+    def _path(self, image: str, suffix: str) -> Path:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the folder {self.folder} for autosaves cannot be made ({error.strerror}); set "
+                "NAPARI_SALT_AUTOSAVE to a folder that can be written to"
+            ) from error
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S-%f")
+        name = re.sub(r"[^\w .-]", "_", image)[:60]
+        return self.folder / f"{stamp} {name}{suffix}"
+
+    def _tidy(self) -> None:
+        for saved in self.entries()[KEPT:]:
+            saved.path.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+"""Point and box prompts: the base model's mask under the mouse, accepted into the painted layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_salt.engine._messages import Ask, Failed, Mask
+from napari_salt.session._layers import Overlay, accept_mask
+from napari_salt.terms.events import Preview
+from napari_salt.terms.stack import label_dtype
+
+if TYPE_CHECKING:
+    from napari_salt.session._state import SessionState
+
+__all__ = ["Prompting"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What has been clicked on one slice: points (y, x) and whether they are in the object, and a box."""
+
+    index: int
+    points: tuple[tuple[float, float], ...] = ()
+    positive: tuple[bool, ...] = ()
+    box: tuple[float, float, float, float] | None = None
+
+
+class Prompting:
+    """The prompt at hand and its mask."""
+
+    def __init__(self, session: SessionState) -> None:
+        self._session = session
+        self._overlay = Overlay(session.viewer, "SALT prompt")
+        self._prompt: Prompt | None = None
+        self._mask: Mask | None = None
+        self._number = 0
+        self.active = False
+        self.seconds: float | None = None
+
+    @property
+    def cannot(self) -> str:
+        """Why prompts cannot be used now, or ""."""
+        session = self._session
+        if session.no_image:
+            return session.no_image
+        if session.labels is None:
+            return "choose a labels layer, or press New: accepted masks are painted there"
+        return session.misfit
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether there is a mask to accept."""
+        return self._mask is not None
+
+    def activate(self, active: bool) -> None:  # noqa: FBT001 (a button's state)
+        """Take clicks as prompts, or stop doing so; readies the slice."""
+        if active and self.cannot:
+            self._session.problem.emit(self.cannot, "prompt")
+            active = False
+        self.active = active
+        if active:
+            self.ready()
+        else:
+            self.clear()
+        self._session.changed.prompt.emit()
+
+    def ready(self) -> None:
+        """Compute the current slice's embedding ahead of the first click."""
+        session = self._session
+        if self.active and session.source is not None:
+            index = session.current_slice
+            if self._prompt is not None and self._prompt.index != index:
+                self.clear()
+            self._send(Prompt(index))
+
+    def add_point(self, y: float, x: float, *, positive: bool) -> None:
+        """Prompt with one more point, in pixels of the current slice."""
+        prompt = self._current()
+        self._ask(Prompt(prompt.index, (*prompt.points, (y, x)), (*prompt.positive, positive), prompt.box))
+
+    def set_box(self, top: float, left: float, bottom: float, right: float) -> None:
+        """Prompt with a box, in pixels of the current slice."""
+        prompt = self._current()
+        self._ask(Prompt(prompt.index, prompt.points, prompt.positive, (top, left, bottom, right)))
+
+    def on_mask(self, message: Mask) -> None:
+        """Show the mask of the newest prompt."""
+        session = self._session
+        if message.mask is None or message.number != self._number or session.source is None:
+            return
+        self._mask, self.seconds = message, message.seconds
+        value = session.labels.selected_label if session.labels is not None else 1
+        shown = (message.mask * value).astype(label_dtype((value,)))
+        self._overlay.show(session.source, Preview(message.index, 0, 0, shown), session.colormap)
+        session.changed.prompt.emit()
+
+    def on_failed(self, message: Failed) -> None:
+        """Take no more clicks: why there is no mask would be told at each of them."""
+        self.activate(False)
+        self._session.tell(message)
+
+    def accept(self) -> int:
+        """Paint the mask as the selected label, undoable; give the number of pixels painted."""
+        session = self._session
+        if self._mask is None or self._mask.mask is None or session.labels is None:
+            return 0
+        assert session.source is not None  # noqa: S101 (there is a mask)
+        value = session.labels.selected_label
+        changed = accept_mask(session.labels, session.source, self._mask.index, self._mask.mask, value)
+        session.recount()
+        self.clear()
+        return changed
+
+    def clear(self) -> None:
+        """Forget the prompt and its mask."""
+        self._prompt = self._mask = None
+        self._number += 1
+        self._overlay.remove()
+        self._session.changed.prompt.emit()
+
+    def _current(self) -> Prompt:
+        index = self._session.current_slice
+        if self._prompt is None or self._prompt.index != index:
+            return Prompt(index)
+        return self._prompt
+
+    def _ask(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+        self._number += 1
+        self._send(prompt)
+
+    def _send(self, prompt: Prompt) -> None:
+        session = self._session
+        assert session.source is not None  # noqa: S101 (there is a slice to click on)
+        image = session.engine.offer(session.source.stack)
+        options = session.options
+        session.engine.send(
+            Ask(
+                image=image,
+                index=prompt.index,
+                base=options.base,
+                number=self._number,
+                points=prompt.points,
+                positive=prompt.positive,
+                box=prompt.box,
+                device=options.device,
+            )
+        )

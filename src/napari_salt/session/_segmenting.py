@@ -1,0 +1,208 @@
+"""The segmentation job of a session: into which layers, which slices are done, and going on after Stop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_salt.engine._messages import Segment, SliceSegmented
+from napari_salt.io._format import writing
+from napari_salt.io._zarr import ZarrPlanes
+from napari_salt.session._image_source import ImageSource
+from napari_salt.session._job import SessionJob
+from napari_salt.session._layers import Output
+from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import InputError, SaltError
+from napari_salt.terms.options import values_of
+from napari_salt.terms.slice_ranges import check_slices, parse_slices
+from napari_salt.terms.stack import label_dtype
+from napari_salt.terms.text import unpathed
+
+if TYPE_CHECKING:
+    from napari_salt.session._adapter_file import LoadedAdapter
+    from napari_salt.session._state import SessionState
+
+__all__ = ["Segmenting"]
+
+
+@dataclass
+class Result:
+    """One output: what made it, which slices were asked for, and which are done."""
+
+    output: Output
+    key: Any
+    wanted: set[int] = field(default_factory=set)
+    done: set[int] = field(default_factory=set)
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Slices that were asked for and are not done, in order."""
+        return tuple(sorted(self.wanted - self.done))
+
+
+class Segmenting(SessionJob):
+    """Starts a segmentation, fills its layers, and knows what is left of it."""
+
+    def __init__(self, session: SessionState) -> None:
+        super().__init__(session, session.changed.segmenting)
+        self._result: Result | None = None
+
+    @property
+    def cannot(self) -> str:
+        """Why segmenting cannot start now, or ""."""
+        return self._session.busy or self._session.no_image or self._session.no_adapter
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """Slices that a stopped segmentation has left, if it can go on as things are now."""
+        result = self._result
+        if self._session.job or result is None or not result.output.alive:
+            return ()
+        return result.left if result.key == self._key() else ()
+
+    @property
+    def kept(self) -> str:
+        """What a failure has not undone, and how to go on, or ""."""
+        done = self.progress[0]
+        return f"the {done} finished slices are kept, and Resume goes on" if done and self.left else ""
+
+    @property
+    def bytes_needed(self) -> int:
+        """Size in bytes of the output for the whole stack."""
+        session = self._session
+        if session.source is None or session.adapter is None:
+            return 0
+        item = label_dtype(session.adapter.card.values).itemsize
+        return math.prod(session.source.label_shape) * item
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the output goes to disk."""
+        return self.bytes_needed > self._session.options.memory_limit
+
+    def current_slice(self) -> None:
+        """Segment the slice that is shown, into the layer of this adapter if there is one."""
+        self._start((self._session.current_slice,))
+
+    def stack(self) -> None:
+        """Segment all slices."""
+        count = 0 if self._session.source is None else self._session.source.stack.shape[0]
+        self._start(tuple(range(count)))
+
+    def chosen_range(self) -> None:
+        """Segment the slices that the range names."""
+        try:
+            slices = parse_slices(self._session.options.range_text)
+            self._check_range(slices)
+        except SaltError as error:
+            self._session.problem.emit(str(error), "range")
+            return
+        self._start(slices)
+
+    def resume(self) -> None:
+        """Go on with what Stop has left."""
+        if self.left:
+            self._start(self.left)
+
+    def on_message(self, message: Any) -> None:
+        """Take in what the engine says."""
+        result = self._result
+        if isinstance(message, SliceSegmented) and result is not None:
+            if not result.output.alive:
+                self._session.stop()
+                return
+            self.note = ""
+            found = message.result
+            result.output.write(found.index, found.labels, found.probabilities)
+            result.done.add(found.index)
+            self._show(len(result.wanted & result.done) / len(result.wanted))
+        self._changed.emit()
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Slices done, and slices asked for."""
+        result = self._result
+        return (0, 0) if result is None else (len(result.wanted & result.done), len(result.wanted))
+
+    def _start(self, slices: tuple[int, ...]) -> None:
+        session = self._session
+        if self.cannot or session.source is None or session.adapter is None:
+            session.problem.emit(self.cannot, "segment")
+            return
+        try:
+            config = session.options.segment_config(slices, session.source.group)
+            result = self._reusable(slices) or self._made(session.source, session.adapter)
+        except SaltError as error:
+            session.problem.emit(str(error), "segment")
+            return
+        result.wanted = result.wanted | set(slices) if result.left else set(slices)
+        result.done -= set(slices)
+        self._result = result
+        self._begin("SALT segmenting")
+        session.run("segment", self._job(session.source, session.adapter, config))
+
+    def _job(self, source: ImageSource, adapter: LoadedAdapter, config: SegmentConfig) -> Segment:
+        session = self._session
+        return Segment(
+            image=session.engine.offer(source.stack),
+            adapter=session.engine.offer_adapter(adapter.digest, adapter.content),
+            config=config,
+            pixel_size=source.pixel_size,
+            adapted=session.adapted,
+            probabilities=session.options.probabilities,
+        )
+
+    def _reusable(self, slices: Sequence[int]) -> Result | None:
+        """The last output, if these slices belong into it: of the same making, and not done before."""
+        result = self._result
+        if result is None or not result.output.alive or result.key != self._key():
+            return None
+        return None if result.done.issuperset(slices) and len(slices) > 1 else result
+
+    def _key(self) -> Any:
+        """What must be the same for slices to belong into one layer."""
+        session = self._session
+        config = session.options.segment_config(None, None)
+        digest = session.adapter.digest if session.adapter else ""
+        return session.source, digest, session.adapted, config, session.options.probabilities
+
+    def _made(self, source: ImageSource, adapter: LoadedAdapter) -> Result:
+        session = self._session
+        title = adapter.layer_title
+        adapted = title if session.adapted else f"{title} (base alone)"
+        name = f"{source.layer.name} {adapted}"
+        dtype = label_dtype(adapter.card.values)
+        data = self._on_disk(source, name, dtype) if self.on_disk else np.zeros(source.label_shape, dtype)
+        maps = []
+        if session.options.probabilities:
+            if self.on_disk:
+                raise InputError("probability layers need memory; raise the memory limit, or switch them off")
+            maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
+        made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
+        output = Output(
+            session.viewer, source, name, data, adapter.card.classes, session.colormap, maps, made_by
+        )
+        return Result(output, self._key())
+
+    def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:
+        folder = self._session.options.folder
+        size = self.bytes_needed / 1e9
+        if folder is None:
+            raise InputError(
+                f"the segmentation takes {size:.1f} GB, more than the memory limit; choose a folder for "
+                "it, or raise the limit"
+            )
+        path = folder / f"{unpathed(name)}.zarr"
+        if path.exists():
+            raise InputError(f"{path} is there already; choose another folder, or move it away")
+        layout = source.layout(name, dtype)
+        with writing(path):
+            return ZarrPlanes(path, layout).array
+
+    def _check_range(self, slices: Sequence[int]) -> None:
+        count = 0 if self._session.source is None else self._session.source.stack.shape[0]
+        check_slices(slices, count)

@@ -1,0 +1,219 @@
+"""One viewer's session: its state and its jobs, and who gets which message of the engine. No Qt, no torch.
+
+Panels show the session and call its methods; they decide nothing. Long work runs in the engine's
+process; its messages come back on the GUI thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from napari.layers import Image
+
+from napari_salt._guard import connect
+from napari_salt.engine._client import EngineProcess
+from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask
+from napari_salt.session._adapter_file import LoadedAdapter
+from napari_salt.session._autosave import Autosave, Saved
+from napari_salt.session._image_source import ImageSource
+from napari_salt.session._layers import new_labels
+from napari_salt.session._previewing import Previewing
+from napari_salt.session._prompting import Prompting
+from napari_salt.session._segmenting import Segmenting
+from napari_salt.session._state import Ask, SessionState
+from napari_salt.session._suggesting import Suggesting
+from napari_salt.session._training import Training
+from napari_salt.terms.card import AdapterCard, described
+from napari_salt.terms.errors import SaltError
+from napari_salt.terms.files import write_adapter_file
+from napari_salt.terms.registry import BASES, split_size
+
+__all__ = ["Session"]
+
+logger = logging.getLogger(__name__)
+
+
+class Session(SessionState):
+    """One viewer's work with SALT (see `SessionState` for parameters and signals)."""
+
+    def __init__(
+        self,
+        viewer: Any,
+        ask: Ask,
+        engine: EngineProcess,
+        autosave: Autosave | None = None,
+    ) -> None:
+        super().__init__(viewer, ask, engine, autosave)
+        self.training = Training(self)
+        self.segmenting = Segmenting(self)
+        self.suggesting = Suggesting(self)
+        self._parts: dict[str, Training | Segmenting | Suggesting] = {
+            "train": self.training,
+            "segment": self.segmenting,
+            "suggest": self.suggesting,
+        }
+        self.previewing = Previewing(self)
+        self.prompting = Prompting(self)
+        self._engine_messages = connect(self.engine.message, self._on_message)
+
+    # What is worked on ------------------------------------------------------------------------------
+
+    def set_image(
+        self,
+        layer: Image | None,
+        *,
+        level: int = 0,
+        channel_axis: int | None = None,
+        channels: Sequence[int] = (),
+    ) -> None:
+        """Work on `layer`; what cannot be worked on changes nothing."""
+        try:
+            source = None if layer is None else ImageSource(layer, level, channel_axis, tuple(channels))
+        except SaltError as error:
+            self.changed.image.emit()
+            self.problem.emit(str(error), "image")
+            return
+        self.source = source
+        self.previewing.clear()
+        self.prompting.clear()
+        self.suggesting.clear()
+        self.changed.image.emit()
+        self.set_labels(self.labels)
+
+    # Adapters ---------------------------------------------------------------------------------------
+
+    def load_adapter(self, path: Path) -> bool:
+        """Load an adapter's file; say whether it is loaded."""
+        if not self.may_discard_adapter():
+            return False
+        try:
+            card = AdapterCard.read(path)
+            content = path.read_bytes()
+        except (SaltError, OSError) as error:
+            self.problem.emit(str(error), "adapter")
+            return False
+        self.set_adapter(LoadedAdapter(content, card, path))
+        return True
+
+    def save_adapter(self, path: Path, **texts: str) -> bool:
+        """Save the adapter with `texts` (name, description, author, license); say whether it is saved."""
+        if self.adapter is None:
+            self.problem.emit("there is no adapter to save; train one first", "adapter")
+            return False
+        if path.suffix != ".safetensors":
+            path = path.with_name(f"{path.name}.salt.safetensors")
+        try:
+            content = described(self.adapter.content, **texts)
+            card = AdapterCard.from_bytes(content)
+            write_adapter_file(path, content)
+        except SaltError as error:
+            self.problem.emit(str(error), "adapter")
+            return False
+        self.set_adapter(LoadedAdapter(content, card, path))
+        return True
+
+    def reset_adapter(self) -> None:
+        """Go back to the base model."""
+        if self.may_discard_adapter():
+            self.set_adapter(None)
+
+    def set_adapter(self, adapter: LoadedAdapter | None) -> None:
+        """Use `adapter`, or none."""
+        self.adapter = adapter
+        if adapter is not None and split_size(adapter.card.base_model)[0] in BASES:
+            self.options.base = adapter.card.base_model
+        self.suggesting.clear()
+        self.previewing.refresh() if adapter else self.previewing.clear()
+        self.changed.adapter.emit()
+
+    def compare(self, adapted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
+        """Preview and segment with the adapter, or with the base model alone."""
+        self.adapted = adapted
+        self.previewing.refresh()
+        self.changed.adapter.emit()
+
+    # Autosaves --------------------------------------------------------------------------------------
+
+    def restore(self, saved: Saved) -> None:
+        """Bring back an autosaved adapter, or paint as a new layer."""
+        if saved.kind == "adapter":
+            if self.load_adapter(saved.path) and self.adapter is not None:
+                self.set_adapter(LoadedAdapter(self.adapter.content, self.adapter.card))
+            return
+        try:
+            snapshot = self.autosave.load_paint(saved.path)
+        except SaltError as error:
+            self.problem.emit(str(error), "restore")
+            return
+        if self.source is None or snapshot.shape != self.source.stack.shape[:3]:
+            self.problem.emit(
+                f"the autosaved paint is for an image of {snapshot.shape} slices and pixels; open that first",
+                "restore",
+            )
+            return
+        layer = new_labels(self.viewer, self.source)
+        layer.name = f"{saved.image} paint (restored)"
+        data = layer.data.astype(snapshot.dtype)
+        for index, plane in snapshot.planes.items():
+            data[self.source.place(index)] = plane
+        layer.data = data
+        self.set_labels(layer)
+
+    # Jobs -------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End all work and let go of the viewer."""
+        self.engine.message.disconnect(self._engine_messages)
+        self.engine.close()
+        for part in self._parts.values():
+            part.end()
+        self.set_labels(None)
+        self.source = None
+        self.job = ""
+
+    def run(self, kind: str, job: Job) -> None:
+        """Start a job, and preview what a training finds."""
+        super().run(kind, job)
+        self.previewing.refresh()
+
+    def _on_message(self, message: Any) -> None:
+        if isinstance(message, Looked):
+            self.previewing.on_looked(message)
+        elif isinstance(message, Mask):
+            self.prompting.on_mask(message)
+        elif isinstance(message, Logged):
+            self._on_logged(message)
+        elif isinstance(message, Failed) and message.request in ("Look", "Ask"):
+            (self.previewing if message.request == "Look" else self.prompting).on_failed(message)
+        else:
+            self._on_job_message(message)
+
+    def _on_logged(self, message: Logged) -> None:
+        """Log it here, too, and say it where the running job is shown."""
+        logging.getLogger(message.name).log(message.level, message.text)
+        part = self._parts.get(self.job)
+        if part is not None:
+            part.on_note(message.text)
+            if message.level >= logging.WARNING:
+                part.on_warning(message.text)
+
+    def _on_job_message(self, message: Any) -> None:
+        part = self._parts.get(self.job)
+        over = isinstance(message, Finished | Failed)
+        if over:
+            self.job = ""
+        if part is not None and isinstance(message, Downloading):
+            part.on_note(message.text, message.received / message.total if message.total else 0.0)
+        if part is not None:
+            part.on_message(message)
+        if isinstance(message, Failed):
+            self.previewing.reset()
+            self.tell(message, kept=part.kept if part else "")
+        if over:
+            if part is not None:
+                part.end()
+            self.changed.job.emit()
+            self.previewing.refresh()

@@ -1,0 +1,261 @@
+"""What is worked on in one viewer: image, labels, paint, adapter, and the job that runs. No Qt, no torch.
+
+Jobs are handed this state; the `Session` puts state and jobs together.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from napari.layers import Labels
+from psygnal import Signal, SignalGroup
+
+from napari_salt._guard import Connections, Reports
+from napari_salt.engine._client import EngineProcess
+from napari_salt.engine._messages import Failed, Job, Stop
+from napari_salt.session._adapter_file import LoadedAdapter
+from napari_salt.session._autosave import Autosave
+from napari_salt.session._image_source import ImageSource
+from napari_salt.session._layers import PLACEMENT, align, class_color, colormap_of, new_labels
+from napari_salt.session._options import Options
+from napari_salt.session._paint import PaintTable, PaintWatch
+from napari_salt.terms.card import AdapterCard, ClassInfo
+from napari_salt.terms.errors import SaltError
+from napari_salt.terms.limits import MAX_CLASS_NAME
+
+__all__ = ["Ask", "Changes", "SessionState"]
+
+logger = logging.getLogger(__name__)
+
+COUNTING_SECONDS = 0.2
+"""How long counting the paint may keep the user waiting; the rest follows bit by bit."""
+
+Ask = Callable[[str, Sequence[str]], str | None]
+"""Asks the user a question with some answers; gives the answer, or None for "cancel"."""
+
+
+class Changes(SignalGroup):
+    """What has changed; `touched` asks for `SessionState.recount` in a moment."""
+
+    image = Signal()
+    labels = Signal()
+    paint = Signal()
+    options = Signal()
+    adapter = Signal()
+    job = Signal()
+    training = Signal()
+    segmenting = Signal()
+    suggestions = Signal()
+    prompt = Signal()
+    preview = Signal()
+    touched = Signal()
+
+
+class SessionState:
+    """The state of one viewer's work.
+
+    Parameters
+    ----------
+    viewer
+        A napari viewer or viewer model.
+    ask
+        How to ask the user.
+    engine
+        What computes.
+    autosave
+        Where paint and adapters are kept.
+
+    Attributes
+    ----------
+    changed
+        A signal for each thing that may change.
+    problem
+        Emits one line for the user, and the name of the control at fault or "".
+    """
+
+    problem = Signal(str, str)
+
+    def __init__(self, viewer: Any, ask: Ask, engine: EngineProcess, autosave: Autosave | None) -> None:
+        self.viewer = viewer
+        self.ask = ask
+        self.engine = engine
+        self.changed = Changes()
+        self.autosave = autosave or Autosave()
+        self.options = Options()
+        self.source: ImageSource | None = None
+        self.labels: Labels | None = None
+        self.adapter: LoadedAdapter | None = None
+        self.adapted = True
+        self.class_names: dict[int, str] = {}
+        self.job = ""
+        self._watch: PaintWatch | None = None
+        self._reports = Reports()
+        self._labels_events = Connections(self._reports)
+        self._misfit = ""
+
+    def set_labels(self, layer: Labels | None) -> None:
+        """Take the paint from `layer`."""
+        self._let_go_of_labels()
+        self.labels = layer
+        if layer is not None:
+            self._labels_events.add(self._on_labels_replaced, layer.events.data)
+            self._misfit = self.misfit
+            moving = (layer, *([self.source.layer] if self.source else []))
+            self._labels_events.add(
+                self._on_moved, *(getattr(moved.events, name) for moved in moving for name in PLACEMENT)
+            )
+            if self.source is not None and not self._misfit:
+                self._watch = PaintWatch(self.viewer, self.source, layer, self._on_touched, self._reports)
+                self._watch.count(COUNTING_SECONDS)
+        self.changed.labels.emit()
+
+    def _let_go_of_labels(self) -> None:
+        self._labels_events.cut()
+        if self._watch is not None:
+            self._watch.close()
+        self.labels = self._watch = None
+
+    @property
+    def misfit(self) -> str:
+        """Why the labels layer does not go with the image, or ""."""
+        if self.source is None or self.labels is None:
+            return ""
+        try:
+            self.source.labels_stack(self.labels)
+        except SaltError as error:
+            return str(error)
+        return ""
+
+    @property
+    def misplaced(self) -> bool:
+        """Whether the labels layer would go with the image if it lay there."""
+        source, labels = self.source, self.labels
+        return source is not None and labels is not None and source.misplaced(labels)
+
+    def align_labels(self) -> None:
+        """Lay the labels layer on the image; its pixels stay as they are."""
+        if self.source is not None and self.labels is not None and self.misplaced:
+            align(self.labels, self.source)
+            self.set_labels(self.labels)
+
+    def make_labels(self) -> None:
+        """Add an empty labels layer that fits the image, and take the paint from it."""
+        if self.source is None:
+            self.problem.emit("there is no image; open one first (File > Open)", "image")
+            return
+        self.set_labels(new_labels(self.viewer, self.source))
+
+    @property
+    def paint(self) -> PaintTable | None:
+        """What is painted on the labels layer, if it fits the image."""
+        return None if self._watch is None else self._watch.table
+
+    def count_paint(self) -> None:
+        """Count what is painted on all slices."""
+        if self._watch is not None and self._watch.count_all():
+            self.changed.paint.emit()
+
+    def recount(self, seconds: float = math.inf) -> None:
+        """Count what is painted on the slices that may have changed, for about `seconds`."""
+        if self._watch is not None and self._watch.count(seconds):
+            self.changed.paint.emit()
+
+    @property
+    def current_slice(self) -> int:
+        """The slice that the viewer shows."""
+        return 0 if self.source is None else self.source.current_slice(self.viewer.dims.point)
+
+    def go_to(self, index: int) -> None:
+        """Show slice `index`."""
+        if self.source is not None:
+            self.viewer.dims.point = self.source.world_of_slice(index, self.viewer.dims.point)
+
+    @property
+    def classes(self) -> tuple[ClassInfo, ...]:
+        """What the paint and the adapter know as classes; names are the user's, colours the layer's."""
+        infos = {c.value: c for c in (self.adapter.card.classes if self.adapter else ())}
+        painted = self.paint.values if self.paint else ()
+        background = self.options.background_label
+        rows = []
+        for value in sorted({*infos, *painted}):
+            known = infos.get(value, ClassInfo(value, f"class {value}", "#808080"))
+            name = "background" if value == background else self.class_names.get(value, known.name)
+            color = class_color(self.labels, value) if self.labels is not None else known.color
+            rows.append(ClassInfo(value, name, color))
+        return tuple(rows)
+
+    def name_class(self, value: int, name: str) -> None:
+        """Call the class `name`."""
+        self.class_names[value] = name.strip()[:MAX_CLASS_NAME] or f"class {value}"
+        self.changed.paint.emit()
+
+    @property
+    def colormap(self) -> Any:
+        """Colours of the results: those of the painted layer, else those of the adapter."""
+        if self.labels is not None:
+            return self.labels.colormap
+        return colormap_of(self.classes)
+
+    def may_discard_adapter(self) -> bool:
+        """Ask whether an unsaved adapter may be given up."""
+        if self.adapter is None or self.adapter.path is not None:
+            return True
+        answer = self.ask(
+            "The adapter has not been saved. It stays among the autosaved ones for a while.",
+            ("Discard", "Keep"),
+        )
+        return answer == "Discard"
+
+    def adopt(self, content: bytes, card: AdapterCard) -> None:
+        """Use the adapter that training has just handed out."""
+        self.adapter = LoadedAdapter(content, card)
+        self.changed.adapter.emit()
+
+    def run(self, kind: str, job: Job) -> None:
+        """Start a job: "train", "segment" or "suggest"."""
+        self.job = kind
+        self.engine.start(job)
+        self.changed.job.emit()
+
+    def stop(self) -> None:
+        """End the running job at its next step and keep its results so far."""
+        if self.job:
+            self.engine.send(Stop())
+
+    @property
+    def busy(self) -> str:
+        """Why no job can start now, or ""."""
+        names = {"train": "training", "segment": "segmenting", "suggest": "looking for slices to paint"}
+        return f"napari-salt is {names[self.job]}; stop it first" if self.job else ""
+
+    @property
+    def no_image(self) -> str:
+        """Why there is nothing to work on, or ""."""
+        return "" if self.source is not None else "choose an image layer first"
+
+    @property
+    def no_adapter(self) -> str:
+        """Why nothing can be segmented, or ""."""
+        return "" if self.adapter is not None else "train or load an adapter first"
+
+    def tell(self, failure: Failed, kept: str = "") -> None:
+        """Tell what went wrong in the engine and what is `kept`; a traceback goes to the log."""
+        if failure.details:
+            logger.error("%s\n%s", failure.message, failure.details)
+        text = f"{failure.message}; {kept}" if kept else failure.message
+        self.problem.emit(text, failure.fault or failure.request.lower())
+
+    def _on_touched(self) -> None:
+        self.changed.touched.emit()
+
+    def _on_moved(self) -> None:
+        """See whether the labels have come to lie on the image, or do so no longer."""
+        if self.misfit != self._misfit:
+            self.set_labels(self.labels)
+
+    def _on_labels_replaced(self) -> None:
+        """See whether the layer's new array still fits, and what is painted on it."""
+        self.set_labels(self.labels)

@@ -1,0 +1,79 @@
+"""Which slice to paint next: the job of a session that asks the adapter where it is unsure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_salt.engine._messages import SliceScored, Suggest
+from napari_salt.session._job import SessionJob
+from napari_salt.terms.errors import SaltError
+from napari_salt.terms.ranking import rank_slices
+
+if TYPE_CHECKING:
+    from napari_salt.session._state import SessionState
+
+__all__ = ["Suggesting"]
+
+SHOWN = 8
+
+
+class Suggesting(SessionJob):
+    """Scores slices over the stack and ranks them."""
+
+    def __init__(self, session: SessionState) -> None:
+        super().__init__(session, session.changed.suggestions)
+        self._scores: dict[int, float] = {}
+
+    @property
+    def cannot(self) -> str:
+        """Why this cannot be done now, or ""."""
+        return self._session.busy or self._session.no_image or self._session.no_adapter
+
+    @property
+    def ranked(self) -> tuple[tuple[int, float], ...]:
+        """Slices and how unsure the adapter is of them, the one to paint next first."""
+        session = self._session
+        if session.source is None or not self._scores:
+            return ()
+        painted = session.paint.slices if session.paint else ()
+        return tuple((i, self._scores[i]) for i in rank_slices(self._scores, painted, SHOWN))
+
+    def start(self) -> None:
+        """Look at slices spread over the stack."""
+        session = self._session
+        if self.cannot or session.source is None or session.adapter is None:
+            session.problem.emit(self.cannot, "suggest")
+            return
+        try:
+            config = session.options.segment_config(None, session.source.group)
+        except SaltError as error:
+            session.problem.emit(str(error), "suggest")
+            return
+        self._scores = {}
+        self._begin("SALT: slices to paint next")
+        job = Suggest(
+            image=session.engine.offer(session.source.stack),
+            adapter=session.engine.offer_adapter(session.adapter.digest, session.adapter.content),
+            config=config,
+            pixel_size=session.source.pixel_size,
+        )
+        session.run("suggest", job)
+
+    def go_to_next(self) -> None:
+        """Show the slice to paint next; look for one first if need be."""
+        if self.ranked:
+            self._session.go_to(self.ranked[0][0])
+        else:
+            self.start()
+
+    def on_message(self, message: Any) -> None:
+        """Take in what the engine says."""
+        if isinstance(message, SliceScored):
+            self._scores[message.index] = message.uncertainty
+            self._show(message.done / message.total)
+        self._changed.emit()
+
+    def clear(self) -> None:
+        """Forget the scores: they were another adapter's, or another image's."""
+        self._scores = {}
+        self._changed.emit()

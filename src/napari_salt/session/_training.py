@@ -1,0 +1,239 @@
+"""The training job of a session: what it starts with, how it goes, what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from napari_salt.engine._messages import Failed, Finished, ForestScored, StrokesFound, Train, Trained
+from napari_salt.session._job import SessionJob
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.errors import SaltError
+from napari_salt.terms.paint_checks import check_class_count
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from napari_salt.session._state import SessionState
+
+__all__ = ["History", "Training"]
+
+STROKES = (
+    "The paint looks like strokes, but what is not painted counts as background on a painted slice. "
+    "What does unpainted mean here?"
+)
+UNKNOWN, BACKGROUND = "Unknown (strokes)", "Background"
+
+
+@dataclass
+class History:
+    """The course of a training, for the plot and the words beside it.
+
+    `scores` are steps with the held-out Dice of the classes that could be scored.
+    """
+
+    steps: list[int] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    scores: list[tuple[int, Mapping[int, float]]] = field(default_factory=list)
+    forest: Mapping[int, float] = field(default_factory=dict)
+    verdict: str = ""
+    message: str = ""
+    fraction: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Expected time to the end, once there is something to go by."""
+        if self.fraction < 0.02:
+            return None
+        return self.seconds * (1 - self.fraction) / self.fraction
+
+    @property
+    def best_dice(self) -> float | None:
+        """Best mean held-out Dice over the classes."""
+        return max((fmean(dice.values()) for _, dice in self.scores), default=None)
+
+    def curve(self, value: int) -> tuple[list[int], list[float]]:
+        """Steps and held-out Dice of one class."""
+        points = [(step, dice[value]) for step, dice in self.scores if value in dice]
+        return [step for step, _ in points], [dice for _, dice in points]
+
+
+class Training(SessionJob):
+    """Starts a training, follows it, and hands its adapter to the session."""
+
+    def __init__(self, session: SessionState) -> None:
+        super().__init__(session, session.changed.training)
+        self._asked: WeakSet[Labels] = WeakSet()
+        self._file: Path | None = None
+        self._kept = False
+        self._again = False
+        self._candidate: bytes | None = None
+        self.history = History()
+
+    @property
+    def cannot(self) -> str:
+        """Why training cannot start now, or ""."""
+        session = self._session
+        reason = session.busy or session.no_image
+        if reason:
+            return reason
+        if session.labels is None:
+            return "choose a labels layer, or press New, and paint on it"
+        if session.misfit:
+            return session.misfit
+        if session.paint is None or not session.paint.slices:
+            return "paint a class on a slice or two first"
+        if session.paint.across:
+            return (
+                f"the paint at {session.paint.across} lies across the slices; undo it (Ctrl-Z), turn the "
+                "view back to whole slices (Ctrl-E rolls the axes), and paint there"
+            )
+        return self._one_class_only() or self._too_many_classes()
+
+    def _too_many_classes(self) -> str:
+        session = self._session
+        known = session.adapter.card.values if session.options.go_on and session.adapter else ()
+        try:
+            check_class_count(set(session.paint.values if session.paint else ()) - set(known))
+        except SaltError as error:
+            return str(error)
+        return ""
+
+    def _one_class_only(self) -> str:
+        background, paint = self._session.options.background_label, self._session.paint
+        if background is not None and paint is not None:
+            if background not in paint.values:
+                return (
+                    f"paint some background with label {background}, since unpainted means nothing; or "
+                    "let unpainted mean background"
+                )
+            if len(paint.values) < 2:
+                return "only background is painted; paint a class with another label, too"
+        return ""
+
+    def start(self) -> None:
+        """Train on what is painted now."""
+        session = self._session
+        session.count_paint()
+        if self.cannot:
+            session.problem.emit(self.cannot, "train")
+            return
+        assert session.source is not None  # noqa: S101 (self.cannot has seen to it)
+        assert session.paint is not None  # noqa: S101
+        go_on = session.options.go_on and session.adapter is not None
+        if not go_on and not session.may_discard_adapter():
+            return
+        snapshot = session.paint.snapshot()
+        names = {info.value: info.name for info in session.classes}
+        colors = {info.value: info.color for info in session.classes}
+        try:
+            config = session.options.train_config(tuple(snapshot.planes), names, colors, session.source.group)
+            session.autosave.paint(snapshot, session.source.layer.name)
+        except SaltError as error:
+            session.problem.emit(str(error), "train")
+            return
+        self.history = History()
+        self._file, self._kept, self._candidate = None, go_on, None
+        self._begin("SALT training")
+        self.note = "loading the base model"
+        session.run(
+            "train",
+            Train(
+                image=session.engine.offer(session.source.stack),
+                labels=session.engine.offer(snapshot),
+                config=config,
+                init=session.engine.offer_adapter(session.adapter.digest, session.adapter.content)
+                if go_on and session.adapter
+                else None,
+                pixel_size=session.source.pixel_size,
+                strokes_known=session.labels in self._asked,
+            ),
+        )
+
+    def on_message(self, message: Any) -> None:
+        """Take in what the engine says."""
+        if isinstance(message, Trained):
+            self._on_moment(message)
+        elif isinstance(message, ForestScored):
+            self.history.forest, self.history.verdict = message.dice, message.verdict
+        elif isinstance(message, StrokesFound):
+            self._ask_about_strokes()
+        elif isinstance(message, Finished | Failed) and self._candidate is not None and not self._kept:
+            self._keep(self._candidate)
+        self._changed.emit()
+
+    def end(self) -> None:
+        """Close the progress bar; train, if a question had to be answered first."""
+        super().end()
+        if self._again:
+            self._again = False
+            self.start()
+
+    def _on_moment(self, message: Trained) -> None:
+        event, history = message.event, self.history
+        self.note = ""
+        history.fraction, history.seconds = event.fraction, event.seconds
+        if event.message:
+            history.message = event.message
+        if event.step > (history.steps[-1] if history.steps else 0):
+            history.steps.append(event.step)
+            history.losses.append(event.loss)
+        if event.held_out_dice:
+            history.scores.append((event.step, event.held_out_dice))
+        if message.adapter is not None:
+            measured = bool(event.held_out_dice) or event.phase == "done"
+            self._candidate = message.adapter
+            if measured or self._session.adapter is None:
+                self._keep(message.adapter)
+        self._show(event.fraction, self.words())
+
+    def _keep(self, content: bytes) -> None:
+        """Autosave the adapter and make it the session's."""
+        session = self._session
+        name = session.source.layer.name if session.source else "image"
+        try:
+            self._file = session.autosave.adapter(content, name, self._file)
+            card = AdapterCard.from_bytes(content)
+        except SaltError as error:
+            session.problem.emit(str(error), "train")
+            return
+        self._kept = True
+        session.adopt(content, card)
+
+    def _ask_about_strokes(self) -> None:
+        """Ask once for each labels layer what unpainted means, then train."""
+        session = self._session
+        if session.labels is None:  # removed meanwhile
+            return
+        self._asked.add(session.labels)
+        answer = session.ask(STROKES, (UNKNOWN, BACKGROUND))
+        if answer is None:
+            return
+        if answer == UNKNOWN:
+            session.options.change("train", unpainted="ignore")
+            session.changed.paint.emit()
+        self._again = True
+
+    def words(self) -> str:
+        """The state of the training in words, as one reads them below the plot."""
+        verdict = [self.history.verdict] if self.history.verdict else []
+        return "\n".join(text for text in (self._state(), *verdict, *self.warnings) if text)
+
+    def _state(self) -> str:
+        history = self.history
+        if history.best_dice is None:
+            return self.note or history.message
+        card = self._session.adapter.card if self._session.adapter else None
+        facts = card.training if card else {}
+        slices = len(facts.get("painted_slices", ()))
+        plural = "slice" if slices == 1 else "slices"
+        where = facts.get("held_out", "")
+        text = f"held-out Dice {history.best_dice:.2f} on {where}, from {slices} painted {plural}"
+        if history.forest:
+            text += f"; random forest on the same paint {fmean(history.forest.values()):.2f}"
+        return text

@@ -1,0 +1,1 @@
+"""What all parts need to know: settings, events, errors, the adapter's card. No torch, no napari."""

@@ -1,0 +1,298 @@
+"""Metadata of an adapter file, read from the safetensors header without torch."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from napari_salt.terms.config import Preprocess, SaltConfig
+from napari_salt.terms.errors import AdapterError, InputError
+from napari_salt.terms.limits import (
+    CLASS_COLOR,
+    CLASS_NAME,
+    MAX_FILE_BYTES,
+    MAX_HEADER_BYTES,
+    check_tensors,
+    longest,
+    made_of,
+    parsed,
+    text_of,
+)
+from napari_salt.terms.methods import DEFAULT_METHOD, METHODS, Method, method_of_file
+from napari_salt.terms.text import printable, shortened
+
+__all__ = ["AdapterCard", "ClassInfo", "class_names", "described", "parameters_in"]
+
+FORMAT, FORMAT_VERSION = "napari-salt", "1"
+MAX_CLASSES, MAX_VALUE, SHOWN_CLASSES = 255, 2**31 - 1, 8
+HEADER_LENGTH_BYTES = 8
+TEXT_FIELDS = ("name", "description", "author", "license")
+
+
+@dataclass(frozen=True)
+class ClassInfo:
+    """One class: its label value in the user's layer, its name, and a "#rrggbb" colour."""
+
+    value: int
+    name: str
+    color: str
+
+    def __post_init__(self) -> None:
+        for key, rule in (("name", CLASS_NAME), ("color", CLASS_COLOR)):
+            found = getattr(self, key)
+            if not rule.holds(found):
+                found = shortened(repr(found), 60)
+                raise InputError(f"the {key} of class {self.value} is {found}; give {rule.expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterCard:
+    """An adapter without its tensors.
+
+    Parameters
+    ----------
+    base_model, base_sha256, weights_sha256
+        Registry name of the base (``KIND:FILE`` for a local checkpoint; then ``@SIZE``, unless the
+        input size is the native one), hash of its file, and hash of its weights.
+    method
+        How the base was adapted: a name of `napari_salt.terms.methods.METHODS`.
+    salt
+        Ranks and targets.
+    classes
+        The classes, in the order of the class tokens.
+    preprocess
+        How slices become model input.
+    training
+        How it was trained: date, steps, seconds, seed, losses, held-out Dice, versions.
+    name, description, author, license
+        Free text.
+    """
+
+    base_model: str
+    base_sha256: str
+    weights_sha256: str
+    method: str = DEFAULT_METHOD
+    salt: SaltConfig
+    classes: tuple[ClassInfo, ...]
+    preprocess: Preprocess
+    training: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    description: str = ""
+    author: str = ""
+    license: str = ""
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """Label value of each class."""
+        return tuple(c.value for c in self.classes)
+
+    @property
+    def held_out_dice(self) -> dict[int, float]:
+        """Dice by label value of the classes that could be scored on held-out paint."""
+        return {int(value): dice for value, dice in self.training.get("held_out_dice", {}).items()}
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> AdapterCard:
+        """Read the description in an adapter's file; its tensors are not looked at.
+
+        Raises
+        ------
+        AdapterError
+            If it is not a napari-salt adapter, of another version, or damaged.
+        """
+        return cls.from_metadata(Path(path), *_header(Path(path)))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> AdapterCard:
+        """Read the description in the content of an adapter's file (see `read`)."""
+        header, _ = _parts_of(content)
+        metadata = header.pop("__metadata__", {})
+        return cls.from_metadata(Path("adapter"), metadata, {n: t["shape"] for n, t in header.items()})
+
+    @classmethod
+    def from_metadata(
+        cls, source: Path, metadata: Mapping[str, str], shapes: Mapping[str, Sequence[int]]
+    ) -> AdapterCard:
+        """Check and parse the header's strings; `source` is named in errors (see `read`)."""
+        method = _method(source, metadata)
+        try:
+            card = cls(
+                base_model=text_of(metadata, "base_model"),
+                base_sha256=text_of(metadata, "base_sha256"),
+                weights_sha256=text_of(metadata, "weights_sha256"),
+                method=method.name,
+                salt=_settled(method, made_of(SaltConfig, "config", parsed(metadata, "config"))),
+                classes=_classes(parsed(metadata, "classes")),
+                preprocess=made_of(Preprocess, "preprocess", parsed(metadata, "preprocess")),
+                training=parsed(metadata, "training"),
+                **{name: text_of(metadata, name) for name in TEXT_FIELDS},
+            )
+            check_tensors(shapes, card.salt.lora_rank, len(card.classes))
+        except ValueError as error:
+            raise AdapterError(
+                f"{source}: damaged adapter description ({printable(str(error))}); get a fresh copy"
+            ) from error
+        return card
+
+    def metadata(self) -> dict[str, str]:
+        """Give the strings of the file's header (the inverse of `from_metadata`).
+
+        Raises
+        ------
+        AdapterError
+            If a text is longer than a file may hold.
+        """
+        _check_texts({name: getattr(self, name) for name in TEXT_FIELDS})
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "peft_type": METHODS[self.method].peft_type,
+            "base_model": self.base_model,
+            "base_sha256": self.base_sha256,
+            "weights_sha256": self.weights_sha256,
+            "config": json.dumps(asdict(self.salt)),
+            "classes": json.dumps([asdict(c) for c in self.classes]),
+            "preprocess": json.dumps(asdict(self.preprocess)),
+            "training": json.dumps(dict(self.training)),
+            **{name: getattr(self, name) for name in TEXT_FIELDS},
+        }
+
+
+def parameters_in(path: str | os.PathLike[str]) -> int:
+    """Count the scalars in an adapter's file (see `AdapterCard.read` for errors)."""
+    _, shapes = _header(Path(path))
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def class_names(classes: Sequence[ClassInfo]) -> str:
+    """The names in a row, as long as a line has room for."""
+    names = ", ".join(shortened(info.name, 40) for info in classes[:SHOWN_CLASSES])
+    more = len(classes) - SHOWN_CLASSES
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def described(content: bytes, **texts: str) -> bytes:
+    """Give an adapter's file with other texts (name, description, author, license); the rest stays.
+
+    Raises
+    ------
+    AdapterError
+        If `content` is not an adapter's file, or a text is none of these.
+    """
+    unknown = set(texts) - set(TEXT_FIELDS)
+    if unknown:
+        raise AdapterError(f"unknown texts {sorted(unknown)}; there are {', '.join(TEXT_FIELDS)}")
+    _check_texts(texts)
+    header, tensors = _parts_of(content)
+    header["__metadata__"] |= texts
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % HEADER_LENGTH_BYTES)  # the format wants aligned tensors
+    return len(text).to_bytes(HEADER_LENGTH_BYTES, "little") + text + tensors
+
+
+def _parts_of(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header and the rest: safetensors reads a header's strings from files only."""
+    end = HEADER_LENGTH_BYTES + int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
+    try:
+        header = json.loads(content[HEADER_LENGTH_BYTES:end])
+        header["__metadata__"] | {}
+    except (KeyError, TypeError, ValueError) as error:
+        raise AdapterError(f"no adapter's file ({error}); get a fresh copy") from error
+    return header, content[end:]
+
+
+def _check_texts(texts: Mapping[str, str]) -> None:
+    """Refuse to write what could not be read."""
+    for name in texts:
+        try:
+            text_of(texts, name)
+        except ValueError:
+            raise AdapterError(
+                f"the {name} has {len(texts[name])} characters; shorten it to {longest(name)}"
+            ) from None
+
+
+def _header(source: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
+    """The file's strings, and the shapes of its tensors."""
+    if not source.is_file():
+        raise AdapterError(f"there is no adapter at {source}; check the path")
+    try:
+        _check_header(source)
+        with safe_open(source, framework="numpy") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+            return file.metadata() or {}, shapes
+    except (SafetensorError, OSError) as error:
+        raise AdapterError(
+            f"{source} is not a readable adapter file ({printable(str(error))}); get a fresh copy"
+        ) from error
+
+
+def _check_header(source: Path) -> None:
+    """Refuse a file that is too large, or whose header is, to be read into memory."""
+    size = source.stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise AdapterError(
+            f"{source} is not a readable adapter file (it has {size} bytes, more than "
+            f"{MAX_FILE_BYTES}); get a fresh copy"
+        )
+    with source.open("rb") as file:
+        length = int.from_bytes(file.read(HEADER_LENGTH_BYTES), "little")
+    if length > MAX_HEADER_BYTES:
+        raise AdapterError(
+            f"{source} is not a readable adapter file (its header claims {length} bytes, more than "
+            f"{MAX_HEADER_BYTES}); get a fresh copy"
+        )
+
+
+def _method(source: Path, metadata: Mapping[str, str]) -> Method:
+    """The method that made the adapter, if the file is one of ours."""
+    if metadata.get("format") != FORMAT:
+        raise AdapterError(
+            f"{source} is a safetensors file but no napari-salt adapter "
+            f"(format {_short(metadata, 'format')}); choose a file that napari-salt saved"
+        )
+    if metadata.get("format_version") != FORMAT_VERSION:
+        raise AdapterError(
+            f"{source} has adapter format version {_short(metadata, 'format_version')}, this "
+            f"napari-salt reads {FORMAT_VERSION!r}; update napari-salt"
+        )
+    method = method_of_file(metadata.get("peft_type"))
+    if method is None:
+        known = ", ".join(method.peft_type for method in METHODS.values())
+        raise AdapterError(
+            f"{source} is an adapter of type {_short(metadata, 'peft_type')}, this napari-salt reads "
+            f"{known}; update napari-salt"
+        )
+    return method
+
+
+def _settled(method: Method, salt: SaltConfig) -> SaltConfig:
+    """`salt`, if it leaves alone what the method has no choice of."""
+    for name, value in method.fixed.items():
+        if getattr(salt, name) != value:
+            found = shortened(printable(repr(getattr(salt, name))), 60)
+            raise ValueError(f"config: {name} is {found}, but is always {value!r} for {method.title}")
+    return salt
+
+
+def _short(metadata: Mapping[str, str], field: str) -> str:
+    return shortened(printable(repr(metadata.get(field))), 40)
+
+
+def _classes(entries: Any) -> tuple[ClassInfo, ...]:
+    if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_CLASSES:
+        found = len(entries) if isinstance(entries, list | dict) else "none"
+        raise ValueError(f"classes: there are {found}, expected a list of 1 to {MAX_CLASSES}")
+    classes = tuple(made_of(ClassInfo, "classes", entry) for entry in entries)
+    values = [info.value for info in classes]
+    if not 1 <= min(values) <= max(values) <= MAX_VALUE or len(set(values)) < len(values):
+        found = shortened(str(values), 60)
+        raise ValueError(f"classes: label values {found}, expected different ones from 1 to {MAX_VALUE}")
+    return classes

@@ -1,0 +1,351 @@
+"""What is wanted, as frozen dataclasses that can be imported without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.methods import CHOICES, DEFAULT_METHOD
+from napari_salt.terms.options import check_options, documented, option
+
+__all__ = [
+    "PRESET_MINUTES",
+    "Orientation",
+    "Preprocess",
+    "Rank",
+    "Runtime",
+    "SaltConfig",
+    "SegmentConfig",
+    "TrainConfig",
+    "Unpainted",
+]
+
+Rank = int | float | Literal["auto"]
+"""How many top singular values are scaled: a number, a share of all (a float in 0..1), or ``"auto"``."""
+
+Runtime = Literal["auto", "torch", "openvino"]
+"""What computes on a CPU."""
+
+Unpainted = Literal["background", "ignore"]
+"""What a pixel without paint means on a painted slice."""
+
+Orientation = Literal["auto", "fixed", "any"]
+"""Whether up is up on every slice."""
+
+MAX_VIEWS = 4
+MAX_LORA_RANK = 1024
+"""More than any layer of SAM's has left; an adapter's file may not make us allocate more."""
+MAX_SIZE_RATIO = 16
+"""How far pixel sizes of training and use may be apart before a wrong unit is the likelier reason."""
+
+DEVICE = "Where to compute: auto takes the GPU if there is one, else cpu, cuda, cuda:N or mps."
+
+PRESET_MINUTES: Mapping[str, float] = {"fast": 1.5, "balanced": 4.0, "thorough": 12.0}
+
+
+@documented
+@dataclass(frozen=True)
+class SaltConfig:
+    """Which layers are adapted, and how much of each; SALT has all of this, other methods only some."""
+
+    rank: Rank = option(
+        0.5,
+        "Top singular values that get a scale and a shift: a number, a share of all of the layer's (a float "
+        "from 0 to 1), or auto: the fewest that hold the energy.",
+        "advanced",
+    )
+    lora_rank: int = option(
+        8,
+        "Rank of the update: of the remaining subspace (SALT), or of the whole weight (LoRA).",
+        "advanced",
+        label="low rank",
+        low=0,
+        high=MAX_LORA_RANK,
+    )
+    energy: float = option(
+        0.9,
+        "Share of the squared singular values that rank auto keeps.",
+        "advanced",
+        above=0,
+        high=1,
+        step=0.05,
+    )
+    targets: tuple[str, ...] = option(
+        (),
+        "Parts of the model that are adapted, by prefixes of module names, whole components only: "
+        "image_encoder takes all of the encoder, image_encoder.layers.3 its fourth stage. Empty: those of "
+        "the base model.",
+        "advanced",
+    )
+    train_vectors: bool = option(
+        True,
+        "Train one-dimensional parameters of the targets (norms and biases) as well.",
+        "advanced",
+        label="train norms and biases",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How slices become model input. Stored in the adapter.
+
+    Parameters
+    ----------
+    channels
+        1 for grey, 3 for colour.
+    pixel_scale
+        Pixels that the model sees per image pixel.
+    pixel_size
+        Side of an image pixel of the training stack in micrometres, if known.
+    independent
+        Whether slices are unrelated images, each with its own intensity window.
+    percentiles
+        Shares in percent of the intensities that become 0 and 1.
+    turns
+        Whether quarter turns and mirror images are as likely as the original orientation.
+    reach
+        How far the window goes beyond the 1st and 99th percentile at most, as a share of the range between
+        them. None (older adapters, and classes that are the brightest or darkest percent): no limit.
+    """
+
+    channels: int = 1
+    pixel_scale: float = 1.0
+    pixel_size: float | None = None
+    independent: bool = False
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    turns: bool = False
+    reach: float | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.percentiles
+        sound = {
+            "channels": self.channels in (1, 3),
+            "pixel_scale": 1e-3 <= self.pixel_scale <= 1e3,
+            "pixel_size": self.pixel_size is None or 1e-6 <= self.pixel_size <= 1e9,
+            "percentiles": 0 <= low < high <= 100,
+            "reach": self.reach is None or 0 <= self.reach <= 1e3,
+        }
+        for name, is_sound in sound.items():
+            if not is_sound:
+                raise InputError(f"{name} is {getattr(self, name)!r}, which no stack can have")
+
+    def scale_for(self, pixel_size: float | None) -> float:
+        """Pixel scale for a stack with pixels of `pixel_size` micrometres.
+
+        An object keeps its size in the model's input when both pixel sizes are known.
+        """
+        if pixel_size is None or self.pixel_size is None:
+            return self.pixel_scale
+        ratio = pixel_size / self.pixel_size
+        if not 1 / MAX_SIZE_RATIO <= ratio <= MAX_SIZE_RATIO:
+            raise InputError(
+                f"pixels of {pixel_size:g} micrometres are {ratio:.3g} times those the adapter was trained "
+                f"on ({self.pixel_size:g}); check the pixel size and unit in the file, or give the true one "
+                "(--pixel-size)"
+            )
+        return self.pixel_scale * ratio
+
+
+@documented
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an adapter is trained.
+
+    Parameters
+    ----------
+    class_colors
+        "#rrggbb" colours by label value.
+    group
+        Number of consecutive slices of one time point, in a time series: the same slice of another time
+        point tells too much about one that is held out. None: all.
+    salt
+        Ranks and targets; what the method does not have is left out of account.
+    """
+
+    base: str = option(
+        "lite-medsam",
+        "Base model (see napari-salt bases) or a checkpoint file of SAM's kinds; @512 after it asks for "
+        "inputs of 512 pixels instead of the native size.",
+        "model",
+    )
+    preset: str = option(
+        "balanced",
+        "How long to train: longer is better up to a point.",
+        "training",
+        choices={name: f"{name} ({minutes:g} min)" for name, minutes in PRESET_MINUTES.items()},
+    )
+    minutes: float | None = option(
+        None,
+        "Time to train, in place of the preset's.",
+        "training",
+        above=0,
+        unit="minutes",
+        nothing="by the preset",
+        step=0.5,
+    )
+    steps: int | None = option(
+        None,
+        "Number of steps, in place of the preset's time; with a time as well, the first to run out ends "
+        "training.",
+        "advanced",
+        low=1,
+        nothing="by time",
+    )
+    slices: tuple[int, ...] | None = option(
+        None, "Slices to learn from.", "paint", nothing="all that are painted"
+    )
+    unpainted: Unpainted = option(
+        "background",
+        "What unpainted pixels of a painted slice mean. Background: paint slices completely. Ignore "
+        "(unknown): strokes are enough, but paint background with a label of its own.",
+        "paint",
+        choices={"background": "background", "ignore": "unknown"},
+    )
+    background_label: int | None = option(
+        None,
+        "The painted label that means background where unpainted is unknown.",
+        "paint",
+        low=1,
+        nothing="1",
+    )
+    class_names: Mapping[int, str] = option({}, "Names of the classes by label value.", "paint")
+    class_colors: Mapping[int, str] = field(default_factory=dict)
+    independent: bool = option(
+        False,
+        "Slices are unrelated images: each has its own brightness, and nothing is smoothed across them.",
+        "paint",
+        label="slices are unrelated images",
+    )
+    group: int | None = None
+    pixel_scale: float | None = option(
+        None,
+        "How many pixels the model sees for each pixel of the image. It looks at as many as its input has at "
+        "a time: below 1 it sees more of the image at once, above 1 more detail. Automatic goes by the size "
+        "of what is painted.",
+        "paint",
+        above=0,
+        nothing="automatic",
+        step=0.25,
+    )
+    orientation: Orientation = option(
+        "auto",
+        "Fixed: up is up on every slice (anatomy). Any: a turned or mirrored slice is as good (cells). "
+        "Automatic takes it for fixed where classes keep their place from slice to slice.",
+        "paint",
+        choices={"auto": "automatic", "fixed": "fixed", "any": "any"},
+    )
+    seed: int = option(
+        0,
+        "Seed of initialisation, crops and augmentation: the same seed and number of steps give the same "
+        "adapter.",
+        "advanced",
+        low=0,
+    )
+    device: str = option("auto", DEVICE, "model")
+    method: str = option(
+        DEFAULT_METHOD,
+        "What is changed of the base. SALT: scale and shift of the top singular values, and a low-rank "
+        "update of the rest. LoRA: a low-rank update. S-SAM: scale and shift of all singular values. "
+        "Decoder: the whole mask decoder, and nothing of the image encoder; the adapter's file is large.",
+        "advanced",
+        choices=CHOICES,
+    )
+    salt: SaltConfig = SaltConfig()
+    learning_rate: float = option(
+        2e-3, "Highest learning rate of the schedule.", "advanced", above=0, step=0.0005
+    )
+    batch_size: int | None = option(
+        None,
+        "Crops in a step. Automatic: 1 on a CPU (more steps beat larger ones there), 4 on a GPU.",
+        "advanced",
+        low=1,
+        nothing="automatic",
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.background_label is not None and self.unpainted == "background":
+            raise InputError("background_label needs unpainted='ignore'; set both or neither")
+        _check_group(self.group)
+
+
+@documented
+@dataclass(frozen=True)
+class SegmentConfig:
+    """How a stack is segmented.
+
+    Parameters
+    ----------
+    group
+        Number of consecutive slices that belong together, such as those of one time point;
+        nothing is averaged across groups. None: all.
+    """
+
+    slices: tuple[int, ...] | None = option(
+        None, "Slices to segment; the others become 0.", "segmenting", nothing="all"
+    )
+    overlap: int = option(
+        48,
+        "Pixels that neighbouring tiles share, in the model's input.",
+        "segmenting",
+        low=0,
+        unit="pixels",
+    )
+    batch_size: int | None = option(
+        None,
+        "Tiles computed at once, halved when memory runs out. Automatic: by torch 1, on CUDA as many as fit, "
+        "by OpenVINO as many as keep all threads at work.",
+        "segmenting",
+        label="tiles at once",
+        low=1,
+        nothing="automatic",
+    )
+    device: str = option("auto", DEVICE, "model")
+    views: int | None = option(
+        None,
+        "Turned and mirrored views of each slice that are averaged: better, and slower by as much. "
+        "Automatic: 4 where the adapter was trained with turns, else 1.",
+        "segmenting",
+        low=1,
+        high=MAX_VIEWS,
+        nothing="automatic",
+    )
+    min_size: int = option(
+        0,
+        "Objects of a class with fewer pixels in a slice become background.",
+        "segmenting",
+        label="smallest",
+        low=0,
+        unit="pixels",
+    )
+    fill_holes: bool = option(
+        False, "Background that one class encloses in a slice takes its value.", "segmenting"
+    )
+    smooth: bool = option(
+        False,
+        "Average each slice's probabilities with its neighbours' (1:2:1), unless slices are unrelated.",
+        "segmenting",
+        label="smooth across slices",
+    )
+    group: int | None = None
+    runtime: Runtime = option(
+        "auto",
+        "What computes on a CPU. Automatic: OpenVINO where it is installed and there is enough to do. Their "
+        "results differ by rounding.",
+        "segmenting",
+        choices={"auto": "automatic", "torch": "torch", "openvino": "OpenVINO"},
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        _check_group(self.group)
+
+
+def _check_group(group: int | None) -> None:
+    if group is not None and group < 1:
+        raise InputError(f"group is {group}; give a number of slices from 1")

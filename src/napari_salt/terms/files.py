@@ -1,0 +1,59 @@
+"""Writing a file so that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from napari_salt.terms.errors import AdapterError
+
+__all__ = ["whole_file", "write_adapter_file"]
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """Give a file that takes the name `path` when the body has written it and it is on the disk.
+
+    A file that was there stays whole until then; if the body fails, nothing is left of the new one.
+
+    Raises
+    ------
+    OSError
+        If the folder is missing or cannot be written to, or the disk is full.
+    """
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        Path(partial).chmod(0o644)
+        Path(partial).replace(path)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def write_adapter_file(path: str | os.PathLike[str], content: bytes) -> Path:
+    """Write an adapter's bytes, whole or not at all.
+
+    Raises
+    ------
+    AdapterError
+        If the folder is missing or cannot be written to, or the disk is full.
+    """
+    target = Path(path)
+    try:
+        with whole_file(target) as file:
+            file.write(content)
+    except OSError as error:
+        if os.access(target.parent, os.W_OK):
+            told = f"{target} cannot be written: {error.strerror}; make room, or choose another place"
+        else:
+            told = f"cannot write to {target.parent}: {error.strerror}; choose another folder"
+        raise AdapterError(told) from error
+    return target

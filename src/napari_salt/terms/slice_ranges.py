@@ -1,0 +1,43 @@
+"""Lists of slices as people write them."""
+
+from collections.abc import Iterable
+
+from napari_salt.terms.errors import InputError
+
+__all__ = ["check_slices", "parse_slices"]
+
+MAX_SLICE = 10_000_000
+
+
+def parse_slices(text: str) -> tuple[int, ...]:
+    """Numbers and ranges, both ends included: ``"3,12"``, ``"0-9, 20"``.
+
+    Raises
+    ------
+    InputError
+        If `text` is anything else.
+    """
+    numbers: set[int] = set()
+    for part in text.replace(" ", "").split(","):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise InputError(f"{text!r} is not a list such as 3,12 or 0-9")
+        if int(last or first) < int(first):
+            raise InputError(f"{part} runs backwards; put the smaller number first")
+        if int(last or first) >= MAX_SLICE:
+            raise InputError(f"{text!r} names slices beyond {MAX_SLICE}")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return tuple(sorted(numbers))
+
+
+def check_slices(slices: Iterable[int], count: int, stack: object = "the stack") -> None:
+    """Refuse slices that a stack of `count` does not have.
+
+    Raises
+    ------
+    InputError
+        Naming the first of them.
+    """
+    for index in slices:
+        if not 0 <= index < count:
+            raise InputError(f"slice {index} is out of range; {stack} has slices 0 to {count - 1}")

@@ -1,0 +1,56 @@
+"""Text from files as plain text: nothing in it moves a cursor, turns the text around or breaks a line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["plain", "printable", "shortened", "unmarked", "unpathed"]
+
+MARKUP = str.maketrans("<>&", "\u2039\u203a+")
+PATHS = str.maketrans('/\\:|?*"', "\u2215\u2216\ua789\u00a6.\u2217'")
+
+JOINERS = "\u200c\u200d"
+"""Invisible characters that some scripts need inside words."""
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""`text` with control, direction and other invisible characters as escapes, such as ``\x1b``.
+
+    Parameters
+    ----------
+    keep
+        Characters that stay all the same, such as a line break.
+    """
+    return "".join(c if c.isprintable() or c in JOINERS + keep else _escape(c) for c in text)
+
+
+def unmarked(text: str) -> str:
+    """`text` without what markup is made of: ``<``, ``>`` and ``&``."""
+    return text.translate(MARKUP)
+
+
+def unpathed(text: str) -> str:
+    """`text` as a name: without what markup or a path is made of, slashes, colons and the like."""
+    return unmarked(text).translate(PATHS)
+
+
+def shortened(text: str, most: int) -> str:
+    """`text`, or its beginning with an ellipsis: at most `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def plain(value: Any) -> Any:
+    """JSON with all of its texts `printable`."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, list):
+        return [plain(entry) for entry in value]
+    if isinstance(value, dict):
+        return {printable(key): plain(entry) for key, entry in value.items()}
+    return value
+
+
+def _escape(character: str) -> str:
+    if character.isspace() and ord(character) > 0x7F and character not in "\u2028\u2029\x85":
+        return " "
+    return character.encode("unicode_escape", "backslashreplace").decode("ascii")

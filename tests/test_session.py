@@ -1,0 +1,109 @@
+"""The whole loop without a window: a viewer's model, a session, and the engine in its process."""
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+
+import headless
+import napari_salt as ns
+import tiny
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.engine._messages import AdapterRead, Look
+from napari_salt.session._autosave import Autosave
+from napari_salt.terms.config import SegmentConfig
+
+
+@pytest.fixture
+def loop():
+    return headless.Loop()
+
+
+@pytest.fixture
+def session(loop, base, folder):
+    made = headless.session(ViewerModel(), loop, Autosave(folder / "autosave"))
+    made.options.base, made.options.device = str(base), "cpu"
+    yield made
+    made.close()
+
+
+def test_the_whole_loop(session, loop, tmp_path):
+    image, truth = tiny.discs(6)
+    problems, changes = [], set()
+    session.problem.connect(lambda text, _control: problems.append(text))
+    session.changed.connect(lambda info: changes.add(info.signal.name))
+    session.set_image(session.viewer.add_image(image))
+    session.make_labels()
+    for index in (1, 4):
+        places = np.nonzero(truth[index])
+        session.labels.data_setitem((np.full_like(places[0], index), *places), 1)
+    session.recount()
+    assert session.paint.slices == (1, 4)
+    session.options.change("train", steps=3)
+    session.training.start()
+    loop.run(lambda: not session.job)
+    assert session.training.history.steps[-1] == 3
+    assert session.save_adapter(tmp_path / "a.safetensors", name="discs")
+    session.options.change("segment", views=1)
+    session.segmenting.stack()
+    loop.run(lambda: not session.job)
+    (result,) = (layer for layer in session.viewer.layers if layer.metadata.get("napari-salt") == "result")
+    expected = ns.segment(
+        image, Adapter.load(tmp_path / "a.safetensors"), SegmentConfig(views=1, device="cpu")
+    )
+    np.testing.assert_array_equal(result.data, expected)
+    assert not problems
+    assert changes >= {"image", "labels", "touched", "paint", "training", "adapter", "job", "segmenting"}
+
+
+def test_previews_do_not_carry_the_adapter(session, loop, monkeypatch):
+    sent, shown = [], []
+    for name in ("send", "_reply"):
+        real = getattr(session.engine, name)
+        monkeypatch.setattr(session.engine, name, lambda *a, real=real: (sent.append(a[-1]), real(*a)))
+    image, truth = tiny.discs(6)
+    session.set_image(session.viewer.add_image(image))
+    session.set_labels(session.viewer.add_labels(tiny.painted(truth, 1, 4)))
+    session.options.change("train", steps=2)
+    session.training.start()
+    loop.run(lambda: not session.job)
+    session.changed.preview.connect(lambda: shown.append(session.current_slice))
+    for index in (0, 2, 3):
+        session.viewer.dims.set_current_step(0, index)
+        session.previewing.refresh()
+        loop.run(lambda index=index: index in shown)
+    looks = [message for message in sent if isinstance(message, Look) and message.adapter]
+    files = [message for message in sent if isinstance(message, AdapterRead)]
+    assert len(looks) >= 3
+    assert max(len(pickle.dumps(look)) for look in looks) < 1000 < len(session.adapter.content)
+    assert 1 <= len(files) <= len({look.adapter for look in looks})
+
+
+def test_an_engine_that_dies_is_told_of_and_started_anew(session, loop):
+    image, truth = tiny.discs(6)
+    problems = []
+    session.problem.connect(lambda text, _control: problems.append(text))
+    session.set_image(session.viewer.add_image(image))
+    session.set_labels(session.viewer.add_labels(tiny.painted(truth, 1, 4)))
+    session.options.change("train", steps=100_000)
+    session.training.start()
+    loop.run(lambda: session.training.history.steps)
+    session.engine._process.kill()
+    loop.run(lambda: not session.job)
+    assert "stopped unexpectedly" in problems[-1]
+    session.options.change("train", steps=2)
+    session.training.start()
+    loop.run(lambda: not session.job)
+    assert session.training.history.steps[-1] == 2
+
+
+def test_a_session_loads_neither_qt_nor_torch():
+    code = (
+        "import sys, napari_salt.session._session\n"
+        "print({'qtpy', 'PyQt6', 'PySide6', 'torch'} & {*sys.modules})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"
