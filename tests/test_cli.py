@@ -500,6 +500,15 @@ def test_ctrl_c_keeps_what_there_is():
     assert read_labels("out.tif").data.shape == (31, 61, 57)
     assert names(Path()) == [".out.tif.partial", "a.safetensors", "image.tif", "labels.tif", "out.tif"]
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_while_the_demo_compares_says_what_is_there():
+    process = start("demo", "--out", "here", "--minutes", "0.02")
+    code, err = interrupted_at(process, b"a random forest on filters")
+    assert code == 130
+    assert err.splitlines()[-1].startswith("interrupted; the adapter is here")
+    assert "nothing was written" not in err
+    assert read_labels("here/segmentation.tif").data.shape == (31, 61, 57)
+
 
 def test_the_main_job_with_the_bundled_base(capsys):
     """Two painted slices, two dozen steps, two slices that were not painted."""

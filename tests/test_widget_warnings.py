@@ -17,7 +17,7 @@ def trained(desk, tmp_path, shift=0.0):
     adapter = train(image, tiny.painted(truth, 1, 4), config, pixel_size=0.5)
     adapter.tensors["class_head"][:, -1] += shift
     path = adapter.save(tmp_path / "a.safetensors")
-    assert desk.widget.load(path)
+    desk.hands.press("Load...", "", desk.hands.file(path))
     return image
 
 
@@ -25,44 +25,47 @@ def test_numbers_of_objects_cannot_be_trained_on(desk):
     image, truth = tiny.discs()
     rows, columns = np.mgrid[:64, :64]
     objects = np.stack([rows // 4 * 16 + columns // 4] * len(image)).astype(np.uint16)
-    _, labels = desk.open(image, objects)
-    panel = desk.widget.train
-    assert not panel.train.isEnabled()
-    assert "numbers of objects" in panel.reason.text()
-    labels.data = tiny.painted(truth, 1, 4)
-    desk.wait(panel.train.isEnabled)
-    assert not panel.reason.text()
+    desk.open(image, objects)
+    hands = desk.hands
+    hands.wait(lambda: hands.reads("numbers of objects", "Train"))
+    assert not hands.enabled("Train", "Train")
+    desk.viewer.add_labels(tiny.painted(truth, 1, 4), name="classes")
+    hands.choose("labels", "classes", "Annotate")
+    hands.wait(lambda: hands.enabled("Train", "Train"))
+    assert not hands.reads("numbers of objects", "Train")
 
 
 def test_an_image_unlike_the_training_stack_is_remarked_on_in_the_panel(desk, tmp_path):
     image = trained(desk, tmp_path, shift=1000)
-    layer, _ = desk.open(image.max() - image)
-    panel = desk.widget.segment
-    panel.slice.click()
+    desk.open(image.max() - image)
+    hands = desk.hands
+    hands.press("Slice")
     desk.finish()
-    desk.wait(lambda: "inverted" in panel.warnings.text())
-    assert "trained on pixels of 0.5 micrometres" in panel.warnings.text()
-    assert "nothing but background" not in panel.warnings.text()
-    assert not panel.warnings.isHidden()
-    desk.viewer.layers.remove(layer)
+    hands.wait(lambda: hands.reads("inverted", "Segment"))
+    assert hands.reads("trained on pixels of 0.5 micrometres", "Segment")
+    assert not hands.reads("nothing but background", "Segment")
+    for name in hands.layers():
+        hands.layer(name)
+        hands.press("Delete selected layers")
     desk.open(image, scale=(1, 0.5, 0.5), units=("um", "um", "um"))
-    panel.slice.click()
+    hands.press("Slice")
     desk.finish()
-    assert panel.warnings.isHidden()
+    hands.wait(lambda: "discs a" in hands.layers())
+    assert not hands.reads("inverted", "Segment")
+    assert not hands.reads("trained on pixels", "Segment")
 
 
 def test_a_segmentation_of_nothing_is_said_in_the_panel(desk, tmp_path):
     image = trained(desk, tmp_path, shift=-1000)
     desk.open(image, scale=(1, 0.5, 0.5), units=("um", "um", "um"))
-    desk.widget.segment.stack.click()
-    desk.finish()
-    desk.wait(lambda: "any of the 6 slices" in desk.widget.segment.warnings.text())
+    desk.segment()
+    desk.hands.wait(lambda: desk.hands.reads("any of the 6 slices", "Segment"))
 
 
 def test_an_adapter_below_the_forest_is_said_in_the_panel(painted):
     painted.train(steps=1)
-    text = painted.widget.train.words.text()
-    assert "a random forest on the same paint does better than this adapter" in text
+    said = "a random forest on the same paint does better than this adapter"
+    painted.hands.wait(lambda: painted.hands.reads(said, "Train"))
 
 
 def test_in_a_time_series_no_time_point_of_the_held_out_slice_is_learnt(desk):

@@ -46,7 +46,11 @@ def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         tell(f"interrupted; the adapter so far is {adapter_path}")
         return {"adapter": str(adapter_path)}, True
     found = np.asarray(read_labels(segmentation).data)
-    forest = _forest(np.asarray(image.data), paint)
+    try:
+        forest = _forest(np.asarray(image.data), paint)
+    except KeyboardInterrupt:
+        tell(f"interrupted; the adapter is {adapter_path}, the segmentation {segmentation}")
+        return {"adapter": str(adapter_path), "segmentation": str(segmentation)}, True
     truth = np.asarray(labels.data)
     overlay = folder / "overlay.png"
     _write_overlay(overlay, np.asarray(image.data), truth, found, forest)

@@ -28,7 +28,7 @@ __all__ = [
     "what_is_read",
 ]
 
-Fact = Literal["position", "orientation"]
+Fact = Literal["position", "orientation", "unknown distance"]
 
 
 class Open(Protocol):
@@ -54,7 +54,8 @@ class Format:
     planes
         Makes a `PlaneFile` for a path and a `Layout`; None where the format is only read.
     keeps
-        What a written file stores of the voxels' position, beyond their size.
+        What a written file stores of the voxels' position, beyond their size; "unknown distance" where it
+        can leave open how far apart the slices are.
     has_channels
         Whether a written file has named channels, as probabilities need.
     other_suffixes
@@ -100,6 +101,7 @@ FORMATS: dict[str, Format] = {
             (".tif",),
             open=_later("_tiff", "open_tiff"),
             planes=_later("_tiff", "TiffPlanes"),
+            keeps=("unknown distance",),
             has_channels=True,
             other_suffixes=(".tiff",),
             recognise=_later("_tiff", "is_tiff"),

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,7 +151,15 @@ def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: St
     ------
     InputError
         If the file cannot be written.
+
+    Warns
+    -----
+    UserWarning
+        If the format cannot hold where the image's voxels lie (see `not_kept`).
     """
+    lost = not_kept(Path(path), like)
+    if lost:
+        warnings.warn(lost, stacklevel=2)
     with LabelWriter(path, like, len(labels), labels.dtype) as writer:
         for index in range(len(labels)):
             writer.write(index, np.asarray(labels[index]))
@@ -197,17 +206,26 @@ def layout_of(
 
 def not_kept(path: Path, like: Stack) -> str:
     """Say what a file at `path` cannot hold of where the voxels of `like` lie, or ""."""
-    if like.affine is None and like.origin is None:
-        return ""
-    needed: Fact = "position" if like.affine is None else "orientation"
-    if needed in format_to_write(path).keeps:
-        return ""
-    lost = "position" if like.affine is None else "position and orientation"
-    other = next(each.suffixes[-1] for each in FORMATS.values() if needed in each.keeps)
-    return (
-        f"{path} keeps the voxel size, but not the {lost} of {like.source} ({like.geometry}); write "
-        f"{other} to keep them"
-    )
+    kept = format_to_write(path).keeps
+    if like.affine is not None or like.origin is not None:
+        needed: Fact = "position" if like.affine is None else "orientation"
+        lost = "position" if like.affine is None else "position and orientation"
+        if needed not in kept:
+            return (
+                f"{path} keeps the voxel size, but not the {lost} of {like.source} ({like.geometry}); write "
+                f"{_suffix_that_keeps(needed)} to keep them"
+            )
+    several = len(like.data) > like.frames
+    if several and like.spacing is not None and like.spacing[0] is None and "unknown distance" not in kept:
+        return (
+            f"{path} must name a distance between slices, which {like.source} does not tell: it says "
+            f"1 {like.unit}; write {_suffix_that_keeps('unknown distance')} to leave it open"
+        )
+    return ""
+
+
+def _suffix_that_keeps(fact: Fact) -> str:
+    return next(each.suffixes[-1] for each in FORMATS.values() if fact in each.keeps)
 
 
 def check_folder(path: Path) -> None:

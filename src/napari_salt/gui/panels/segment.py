@@ -76,7 +76,8 @@ class SegmentPanel(Panel):
         self.place = words()
         self.cleaning.add_to(form)
         form.addRow(self.probabilities)
-        form.addRow("in memory to", row(self.limit, self.folder))
+        form.addRow("in memory to", self.limit)
+        form.addRow("beyond it in", self.folder)
         form.addRow(self.place)
         self.form.addRow(self.more)
 
