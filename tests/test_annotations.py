@@ -8,11 +8,11 @@ import tiny
 from napari_salt.core.paint.annotations import (
     IGNORE,
     PaintedSlice,
-    hold_out,
     orientation_matters,
     painted_diameter,
     read_annotations,
 )
+from napari_salt.core.paint.split import hold_out
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.paint_checks import MOST_CLASSES
 

@@ -500,6 +500,7 @@ def test_ctrl_c_keeps_what_there_is():
     assert read_labels("out.tif").data.shape == (31, 61, 57)
     assert names(Path()) == [".out.tif.partial", "a.safetensors", "image.tif", "labels.tif", "out.tif"]
 
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_while_the_demo_compares_says_what_is_there():
     process = start("demo", "--out", "here", "--minutes", "0.02")

@@ -5,10 +5,11 @@ import pytest
 import torch
 from scipy import ndimage
 
-from napari_salt.core.paint.annotations import IGNORE, PaintedSlice, hold_out
+from napari_salt.core.paint.annotations import IGNORE, PaintedSlice
 from napari_salt.core.paint.choices import choose_pixel_scale
 from napari_salt.core.paint.crops import Augmentation, CropSampler
 from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.paint.split import hold_out
 from napari_salt.terms.config import Preprocess
 
 SIZE = 64
@@ -28,7 +29,7 @@ def sampler(targets, augmentation=GEOMETRY, *, images=None, seed=0, scale=1.0, s
     images = np.array(targets) if images is None else images
     reader = SliceReader(images.astype(np.float32), Preprocess(pixel_scale=scale))
     slices = [PaintedSlice(index, target) for index, target in enumerate(targets)]
-    return CropSampler(reader, slices, size, augmentation, seed)
+    return CropSampler([reader], slices, size, augmentation, seed)
 
 
 def settled(target):
@@ -94,7 +95,7 @@ def test_nothing_of_what_is_held_out_is_learnt():
     slices = [PaintedSlice(index, pattern((90, 90), index)) for index in range(2)]
     split = hold_out(slices)
     held_out = np.array([s.target != IGNORE for s in split.held_out], np.float32)
-    crops = CropSampler(SliceReader(held_out, Preprocess()), split.training, SIZE, GEOMETRY, 0).draw(24)
+    crops = CropSampler([SliceReader(held_out, Preprocess())], split.training, SIZE, GEOMETRY, 0).draw(24)
     image, target = crops.images[:, 0].numpy(), crops.target.numpy()
     learnt = ndimage.minimum_filter(target != IGNORE, (1, 5, 5), mode="constant", cval=0)
     assert learnt.any()
@@ -152,7 +153,7 @@ def test_colour_images_keep_their_colours():
     target = pattern((80, 80))
     colour = np.stack([target, 3 - target, target], -1)[None].astype(np.float32)
     slices = [PaintedSlice(0, target)]
-    crops = CropSampler(SliceReader(colour, Preprocess(3)), slices, SIZE, GEOMETRY, 0)
+    crops = CropSampler([SliceReader(colour, Preprocess(3))], slices, SIZE, GEOMETRY, 0)
     batch = crops.draw(4)
     inside = (batch.target != IGNORE).numpy() & settled(batch.target.numpy())
     red, green = batch.images[:, 0].numpy()[inside], batch.images[:, 1].numpy()[inside]

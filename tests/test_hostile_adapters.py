@@ -64,10 +64,13 @@ TRAINING = {
     "painted_slices": [0, 2],
     "data_shape": [4, 64, 64],
     "intensities": [[[0.0] * 9] * 4],
+    "more_stacks": [],
     "held_out": "a block of slice 0",
     "leak_free": True,
     **field("training"),
 }
+
+STACK = {"painted_slices": [0], "data_shape": [4, 64, 64], "data_sha256": "0" * 64}
 
 
 def trained(**facts):
@@ -107,6 +110,10 @@ BAD = {
     "training-more-digits": {"training": '{"unknown": 1' + 5000 * "0" + "}"},
     "dice-keys": trained(held_out_dice={"abc": 0.5}),
     "dice-nothing": trained(held_out_dice={"3": None}),
+    "more_stacks-long": trained(more_stacks=[STACK] * 1001),
+    "more_stacks-lacking": trained(more_stacks=[{"painted_slices": [0]}]),
+    "more_stacks-path": trained(more_stacks=[{**STACK, "data_sha256": "../x"}]),
+    "painted-slices-of-another": trained(more_stacks=[{**STACK, "painted_slices": [9]}]),
     "painted-outside": trained(painted_slices=[4]),
     "painted-before": trained(painted_slices=[-1]),
     "painted-often": trained(painted_slices=[1] * 90_000),

@@ -177,10 +177,10 @@ def test_it_is_said_before_the_first_slice_is_segmented(tiny_base, caplog):
 def test_the_window_is_limited_where_the_classes_lie_in_it():
     stack = tissue()
     middle = (stack > 1500) & (stack < 2000)
-    assert choose_reach(stack, read_annotations(middle.astype(np.uint8)).slices) == REACH
+    assert choose_reach([stack], read_annotations(middle.astype(np.uint8)).slices) == REACH
     spoiled = stack.copy()
     spoiled.reshape(len(stack), -1)[:, ::200] = 65_535
-    assert choose_reach(spoiled, read_annotations(middle.astype(np.uint8)).slices) == REACH
+    assert choose_reach([spoiled], read_annotations(middle.astype(np.uint8)).slices) == REACH
 
 
 @pytest.mark.parametrize("independent", [False, True])
@@ -189,7 +189,7 @@ def test_the_window_is_not_limited_where_the_brightest_is_what_is_looked_for(ind
     sparse[:, 40:46, 40:46] = 2000
     paint = (sparse > 1000).astype(np.uint8)
     slices = read_annotations(paint).slices
-    assert choose_reach(sparse, slices, independent=independent) is None
+    assert choose_reach([sparse], slices, independent=independent) is None
     window = SliceReader(sparse, Preprocess(reach=None)).window
     assert window.high[0] == 2000
 

@@ -121,7 +121,7 @@ def warm(steps=30):
     model = tiny.segmenter(1)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     slices, reader = read_annotations(PAINT).slices, SliceReader(IMAGE, Preprocess())
-    sampler = CropSampler(reader, slices, tiny.SIZE, Augmentation(turns=False), 0)
+    sampler = CropSampler([reader], slices, tiny.SIZE, Augmentation(turns=False), 0)
     losses = list(warm_start(model, sampler, 1e-2, steps))
     changed = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
     return losses, changed
@@ -225,12 +225,12 @@ def test_what_was_handed_out_does_not_change_later():
 
 def test_what_is_handed_out_is_what_was_scored(learnt):
     """The moving average, not the parameters of the moment."""
-    held_out = training.hold_out(training.read_annotations(PAINT).slices).held_out
+    held_out = training.hold_out(read_annotations(PAINT).slices).held_out
     scored = [event for event in learnt if event.held_out_dice and event.adapter]
     assert len(scored) > 1
     for event in scored:
         reader = training.SliceReader(IMAGE, event.adapter.preprocess)
-        (score,) = training.held_out_dice(event.adapter.build(), reader, held_out)
+        (score,) = training.held_out_dice(event.adapter.build(), [reader], held_out)
         assert score == pytest.approx(event.held_out_dice[1], abs=1e-4)
 
 
@@ -244,7 +244,7 @@ def test_a_training_that_gets_no_better_ends_early_only_where_it_is_good(monkeyp
 @pytest.mark.parametrize(("on_all", "kept"), [(0.2, "best"), (0.9, "last")])
 def test_the_last_adapter_is_given_up_only_if_all_paint_says_so(monkeypatch, on_all, kept):
     """A held-out block may hold so few pixels of a class that its Dice means little."""
-    whole = {painted.target.tobytes() for painted in training.read_annotations(PAINT).slices}
+    whole = {painted.target.tobytes() for painted in read_annotations(PAINT).slices}
     of_all, of_blocks = iter([on_all, 0.8]), iter([0.5])
 
     def dice(segmenter, reader, slices):

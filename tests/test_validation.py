@@ -44,7 +44,7 @@ def known(image, index, *part):
 def scored(image, *slices):
     model = Threshold()
     reader = SliceReader(image, Preprocess(percentiles=(0, 100)))
-    (score,) = held_out_dice(model, reader, slices)
+    (score,) = held_out_dice(model, [reader], slices)
     return score, model.tiles
 
 
@@ -95,11 +95,11 @@ def test_a_class_that_is_neither_there_nor_found_has_no_score():
     image = stack()
     reader = SliceReader(image, Preprocess(percentiles=(0, 100)))
     painted = known(image, 0, slice(10), slice(10))
-    assert held_out_dice(Two(), reader, [painted]) == (1, None)
+    assert held_out_dice(Two(), [reader], [painted]) == (1, None)
     painted.target[3, 3] = 2
-    assert held_out_dice(Two(), reader, [painted])[1] == 0
+    assert held_out_dice(Two(), [reader], [painted])[1] == 0
     painted.target[:10, :10] = 0
-    assert held_out_dice(Two(), reader, [painted]) == (0, None)  # found, though it is not there
+    assert held_out_dice(Two(), [reader], [painted]) == (0, None)  # found, though it is not there
 
 
 def test_the_mean_is_of_what_has_a_score():

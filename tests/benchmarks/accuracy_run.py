@@ -33,7 +33,7 @@ from napari_salt.core.paint.annotations import Annotations, read_annotations
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.segment.stack import segmentation_events
-from napari_salt.core.train.forest import Features, filter_responses, forest_segmentation
+from napari_salt.core.train.forest import Features, filter_responses, trained_forest
 from napari_salt.core.train.training import training_events
 from napari_salt.terms.config import Preprocess, SaltConfig, SegmentConfig, TrainConfig
 from napari_salt.terms.methods import METHODS
@@ -136,7 +136,7 @@ def from_scratch(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tu
 
     annotations = annotated(paint)
     image, size = parts[0].image, base_spec(BASE).input_size
-    preprocess = choose_preprocess(image, annotations, config, size, None)
+    preprocess = choose_preprocess([image], annotations, config, size, None)
     readers = [SliceReader(part.image, preprocess) for part in parts]
     wanted = scored_slices(readers, parts)
     return unet_segmentation(readers[0], annotations, wanted, size, config.steps or STEPS, config.seed)
@@ -162,19 +162,12 @@ def grown(
     features_of: Features = filter_responses
     if kind == "encoder-forest":
         base = load_base(BASE)
-        preprocess = choose_preprocess(parts[0].image, annotations, config, base.spec.input_size, None)
+        preprocess = choose_preprocess([parts[0].image], annotations, config, base.spec.input_size, None)
         features_of = encoder_features(Segmenter(base.module, base.spec, 1, None))
     readers = [SliceReader(part.image, preprocess) for part in parts]
     wanted = scored_slices(readers, parts)
-    # The forest knows slices of one stack by number; those of all parts are counted on from its end.
-    start = len(readers[0])
-
-    def of_any(reader: SliceReader, index: int) -> NDArray[Any]:
-        return features_of(reader, index) if index < start else features_of(*wanted[index - start])
-
-    numbers = range(start, start + len(wanted))
-    found = forest_segmentation(readers[0], annotations, numbers, seed=config.seed, features_of=of_any)
-    planes = [plane for _, plane in found]
+    find = trained_forest(readers[:1], annotations, config.seed, features_of)
+    planes = [find(reader, index) for reader, index in wanted]
     return planes, {"seconds": round(time.monotonic() - began, 1)}
 
 

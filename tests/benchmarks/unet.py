@@ -46,7 +46,7 @@ def unet_segmentation(
     channels = reader.preprocess.channels
     net = UNet(2, channels, len(annotations.values), WIDTHS, (2,) * (len(WIDTHS) - 1), num_res_units=2)
     augmentation = Augmentation(turns=reader.preprocess.turns)
-    crops = CropSampler(reader, annotations.slices, side, augmentation, seed)
+    crops = CropSampler([reader], annotations.slices, side, augmentation, seed)
     began, steps = time.monotonic(), STEPS_PER_STEP * steps
     optimizer = torch.optim.AdamW(net.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)

@@ -153,6 +153,15 @@ def _add_train(verbs: Any) -> None:
     train = _add(verbs, "train", "Train an adapter on the painted slices of a stack.")
     train.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     train.add_argument("labels", type=Path, help="stack of whole numbers, 0 is unpainted")
+    train.add_argument(
+        "--stack",
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("IMAGE", "LABELS"),
+        help="another stack to learn from as well, with its labels; may be given again and again",
+    )
     train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
     train.add_argument("--init", type=Path, metavar="A0.safetensors", help="adapter to go on from")
     _add_axes(train)

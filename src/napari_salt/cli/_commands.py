@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,7 @@ from napari_salt.terms.slice_ranges import check_slices
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.core.paint.stacks import TrainingStack
     from napari_salt.terms.events import TrainingEvent
 
 __all__ = [
@@ -41,21 +43,22 @@ __all__ = [
 
 Config = TypeVar("Config", TrainConfig, SegmentConfig)
 Result = tuple[dict[str, Any], bool]
+Pair = tuple[Stack, Stack]
+"""An image and its labels."""
 
 
 def train(options: argparse.Namespace) -> Result:
     """``napari-salt train``."""
     began = time.monotonic()
     _check_adapter_path(options.out)
-    image = read_image(options)
-    config = given(options, TrainConfig(group=image.group))
-    labels = read_labels(options.labels, axes=_label_axes(options.axes), like=image)
+    pairs = [_read_pair(options, image, labels) for image, labels in _named_pairs(options)]
+    config = given(options, TrainConfig(group=_group_of([image for image, _ in pairs])))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
-    adapter, interrupted = run_training(image, labels, config, options.out, init)
+    adapter, interrupted = run_training(pairs, config, options.out, init)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
-            _compare_with_forest(image, labels, config, adapter, init)
+            _compare_with_forest(pairs, config, adapter, init)
     ended = "stopped early; the best adapter so far is" if interrupted else "the adapter is"
     size = options.out.stat().st_size / 1e3
     tell(
@@ -65,18 +68,41 @@ def train(options: argparse.Namespace) -> Result:
     return training_summary(adapter), interrupted
 
 
+def _named_pairs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
+    return [(options.image, options.labels), *((image, labels) for image, labels in options.stack)]
+
+
+def _read_pair(options: argparse.Namespace, image: Path, labels: Path) -> Pair:
+    stack = replace(
+        read_stack(image, axes=options.axes, channel=options.channel), true_pixel_size=options.pixel_size
+    )
+    return stack, read_labels(labels, axes=_label_axes(options.axes), like=stack)
+
+
+def _group_of(images: Sequence[Stack]) -> int | None:
+    """Slices of one time point, of all stacks."""
+    first = images[0].group
+    for image in images:
+        if image.group != first:
+            raise InputError(
+                f"{images[0].source} has {first or 'all'} slices in a time point, {image.source} "
+                f"{image.group or 'all'}; train together on stacks that agree in that"
+            )
+    return first
+
+
 def _compare_with_forest(
-    image: Stack, labels: Stack, config: TrainConfig, adapter: Adapter, init: Adapter | None
+    pairs: Sequence[Pair], config: TrainConfig, adapter: Adapter, init: Adapter | None
 ) -> None:
     from napari_salt.core.train.forest import compared_with_forest
 
-    verdict = compared_with_forest(adapter, image.data, labels.data, config, init.values if init else ())
+    verdict = compared_with_forest(adapter, _training_stacks(pairs), config, init.values if init else ())
     if verdict:
         tell(verdict)
 
 
 def run_training(
-    image: Stack, labels: Stack, config: TrainConfig, out: Path, init: Adapter | None = None
+    pairs: Sequence[Pair], config: TrainConfig, out: Path, init: Adapter | None = None
 ) -> tuple[Adapter, bool]:
     """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
 
@@ -85,11 +111,11 @@ def run_training(
     adapter, interrupted
         The adapter that was saved last, and whether Ctrl-C ended the training.
     """
-    from napari_salt.core.train.training import training_events
+    from napari_salt.core.train.training import events_of
 
     best: Adapter | None = None
     interruption = Interruption()
-    events = training_events(image.data, labels.data, config, init=init, pixel_size=image.pixel_size)
+    events = events_of(_training_stacks(pairs), config, init=init)
     with interruption.watched():
         started = begun(events)
         with progress_bar(100, "training", "%") as bar:
@@ -104,6 +130,17 @@ def run_training(
         raise KeyboardInterrupt
     best.save(out)
     return best, interruption.requested
+
+
+def _training_stacks(pairs: Sequence[Pair]) -> tuple[TrainingStack, ...]:
+    from napari_salt.core.paint.stacks import training_stacks
+
+    images, labels = zip(*pairs, strict=True)
+    return training_stacks(
+        [image.data for image in images],
+        [paint.data for paint in labels],
+        [image.pixel_size for image in images],
+    )
 
 
 def training_summary(adapter: Adapter) -> dict[str, Any]:

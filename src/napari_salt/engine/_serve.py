@@ -16,7 +16,7 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -27,17 +27,16 @@ from napari_salt.engine import _messages as messages
 from napari_salt.engine._failures import failure
 from napari_salt.engine._remote import RemoteStack
 from napari_salt.terms.errors import SaltError
-from napari_salt.terms.kept_stack import kept
 from napari_salt.terms.stopping import check_stop, stopping_by
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
     from napari_salt.core.adapt.segmenter import Segmenter
     from napari_salt.core.paint.preprocess import SliceReader
+    from napari_salt.core.paint.stacks import TrainingStack
     from napari_salt.core.segment.prompts import ImageEmbedding, PromptPredictor
     from napari_salt.terms.config import Preprocess
     from napari_salt.terms.events import Preview
-    from napari_salt.terms.stack import StackLike
 
 __all__ = ["Engine", "main"]
 
@@ -157,18 +156,17 @@ class Engine:
             self._working = False
 
     def _train(self, job: messages.Train) -> None:
+        from napari_salt.core.paint.stacks import training_stacks
         from napari_salt.core.train.forest import forest_held_out_dice, forest_verdict
-        from napari_salt.core.train.training import training_events
+        from napari_salt.core.train.training import events_of
 
-        image, labels = kept(self._stack(job.image)), kept(self._stack(job.labels))
+        stacks = training_stacks(self._stack(job.image), self._stack(job.labels), job.pixel_size)
         init = self._adapter(job.init) if job.init else None
         self._fetch_base(init.base_model if init else job.config.base)
-        if not job.strokes_known and self._strokes(labels, job):
+        if not job.strokes_known and self._strokes(stacks, job):
             self._send(messages.StrokesFound())
             return
-        events = training_events(
-            image, labels, job.config, init=init, pixel_size=job.pixel_size, between=self._between_steps
-        )
+        events = events_of(stacks, job.config, init=init, between=self._between_steps)
         told = 0.0
         dice: dict[int, float] = {}
         for event in events:
@@ -179,15 +177,13 @@ class Engine:
                 content = event.adapter.to_bytes() if event.adapter else None
                 self._send(messages.Trained(event=replace(event, adapter=None), adapter=content))
         self._check_stop()
-        forest = forest_held_out_dice(image, labels, job.config, init.values if init else ())
+        forest = forest_held_out_dice(stacks, job.config, init.values if init else ())
         self._send(messages.ForestScored(dice=forest, verdict=forest_verdict(dice, forest)))
 
-    def _strokes(self, labels: StackLike, job: messages.Train) -> bool:
-        from napari_salt.core.paint.annotations import read_annotations
+    def _strokes(self, stacks: Sequence[TrainingStack], job: messages.Train) -> bool:
+        from napari_salt.core.paint.stacks import read_paint
 
-        if job.config.unpainted != "background":
-            return False
-        return read_annotations(labels, slices=job.config.slices).looks_like_strokes
+        return job.config.unpainted == "background" and read_paint(stacks, job.config).looks_like_strokes
 
     def _segment(self, job: messages.Segment) -> None:
         from napari_salt.core.segment.stack import segmentation_events

@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 MAX_FILE_BYTES, MAX_HEADER_BYTES = 1_000_000_000, 4_000_000
 MAX_JSON, MAX_ENTRIES, MAX_DEPTH, MAX_NUMBER = 1_000_000, 100_000, 5, 2**63
+MAX_STACKS = 1000
 MAX_TEXT, MAX_DESCRIPTION, MAX_SENTENCE, MAX_CLASS_NAME = 500, 20_000, 200_000, 200
 MAX_TENSORS, MAX_TARGETS = 10_000, 1_000
 
@@ -103,15 +104,29 @@ TYPES: Mapping[str, Rule] = {
 }
 """Types of settings in the file, by the name of their annotation; the dataclasses check the ranges."""
 
+STACK: Mapping[str, Rule] = {
+    "painted_slices": _several(COUNT, MAX_ENTRIES),
+    "data_shape": _several(COUNT, 4),
+    "data_sha256": HASH,
+}
+"""What is known of a stack that an adapter was trained on."""
+
+
+def _is_stack(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        key in value and rule.holds(value[key]) for key, rule in STACK.items()
+    )
+
+
 TRAINING: Mapping[str, Rule] = {
+    **STACK,
+    "more_stacks": _several(Rule("the facts of a stack", _is_stack), MAX_STACKS),
     "date": _text(),
     "seed": _whole(0, 2**63 - 1),
     "steps": COUNT,
     "warm_steps": COUNT,
     "seconds": _number(0, 1e12),
     "losses": _several(_number(-1e12, 1e12), 10_000),
-    "painted_slices": _several(COUNT, MAX_ENTRIES),
-    "data_shape": _several(COUNT, 4),
     "intensities": _several(_several(_several(_number(-1e6, 1e6), 100, 1), 100, 1), 4),
     "held_out": _text(MAX_SENTENCE),
     "held_out_dice": Rule(
@@ -123,7 +138,6 @@ TRAINING: Mapping[str, Rule] = {
     ),
     "leak_free": FLAG,
     "unpainted": _text(),
-    "data_sha256": HASH,
     "device": _text(),
     "napari_salt": _text(),
     "torch": _text(),
@@ -260,9 +274,11 @@ def _training(facts: Any) -> dict[str, Any]:
     for key, value in _table("training", facts).items():
         if key in TRAINING:
             _check(f"training: {key}", value, TRAINING[key])
-    painted, shape = facts.get("painted_slices", ()), facts.get("data_shape", ())
-    if painted and not (shape and max(painted) < shape[0] and len(set(painted)) == len(painted)):
-        raise ValueError(
-            f"training: painted_slices is {_shown(painted)}, expected different slices of data_shape {shape}"
-        )
+    for stack in (facts, *facts.get("more_stacks", ())):
+        painted, shape = stack.get("painted_slices", ()), stack.get("data_shape", ())
+        if painted and not (shape and max(painted) < shape[0] and len(set(painted)) == len(painted)):
+            raise ValueError(
+                f"training: painted_slices is {_shown(painted)}, expected different slices of data_shape "
+                f"{shape}"
+            )
     return dict(facts)

@@ -1,9 +1,9 @@
-"""From painted labels to what training may learn from, and what it is scored on."""
+"""From painted labels to what training may learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -20,8 +20,6 @@ __all__ = [
     "IGNORE",
     "Annotations",
     "PaintedSlice",
-    "Split",
-    "hold_out",
     "orientation_matters",
     "painted_diameter",
     "read_annotations",
@@ -32,8 +30,6 @@ Target = NDArray[np.int16]
 IGNORE = -1
 """Target value of a pixel that says nothing."""
 
-HELD_OUT_SHARE = 0.15
-MIN_SLICES_TO_HOLD_OUT = 4
 STROKE_SHARE = 0.25
 """Paint that fills less of its bounding box, though it is thick enough, looks like strokes."""
 LEAST_COMMON = 0.1
@@ -49,18 +45,21 @@ class PaintedSlice:
     Parameters
     ----------
     index
-        Position in the stack.
+        Position in its stack.
     target
         int16, shape (Y, X): 0 background, 1..K classes, `IGNORE` where nothing is known.
+    stack
+        Which of the stacks it is from.
     """
 
     index: int
     target: Target
+    stack: int = 0
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """All paint of a stack.
+    """All paint of a stack, or of several.
 
     Parameters
     ----------
@@ -77,26 +76,6 @@ class Annotations:
     looks_like_strokes: bool = False
 
 
-@dataclass(frozen=True)
-class Split:
-    """Paint to learn from and paint to score on; no pixel is in both.
-
-    Parameters
-    ----------
-    training, held_out
-        Slices with the other part's pixels set to `IGNORE`.
-    description
-        The split in words.
-    leak_free
-        False where a held-out slice lies next to one that training sees.
-    """
-
-    training: tuple[PaintedSlice, ...]
-    held_out: tuple[PaintedSlice, ...]
-    description: str
-    leak_free: bool
-
-
 def read_annotations(
     labels: StackLike,
     *,
@@ -104,6 +83,7 @@ def read_annotations(
     unpainted: Unpainted = "background",
     background_label: int | None = None,
     values: Sequence[int] = (),
+    stack: int = 0,
 ) -> Annotations:
     """Collect the painted slices of `labels`, reading one slice at a time.
 
@@ -120,6 +100,8 @@ def read_annotations(
         With ``"ignore"``, the painted value that means background (default 1).
     values
         Classes that are there even if they are not painted (those of an adapter that goes on).
+    stack
+        Which of several stacks these labels are of.
 
     Raises
     ------
@@ -157,53 +139,24 @@ def read_annotations(
     found = _class_values(present, background, unpainted)
     values = (*values, *(value for value in found if value not in values))
     painted = tuple(
-        PaintedSlice(index, _target(plane, values, background, unpainted)) for index, plane in planes.items()
+        PaintedSlice(index, _target(plane, values, background, unpainted), stack)
+        for index, plane in planes.items()
     )
     strokes = unpainted == "background" and _looks_like_strokes(painted)
     return Annotations(painted, values, strokes)
 
 
-def hold_out(slices: Sequence[PaintedSlice], group: int | None = None) -> Split:
-    """Split the paint so that the score is honest.
-
-    With four slices or more, whole slices are held out: a fifth of them (at least one), those
-    farthest from the others that show every class there is. With fewer, one contiguous block of each
-    slice: the strip or rectangle whose share of every class comes closest to 15 %.
-
-    What shows the same place is held out together: one slice at all its time points, or, where these
-    are more than a fifth of the paint, the same block of all slices that are neighbours.
-
-    Parameters
-    ----------
-    slices
-        All paint, in order.
-    group
-        Slices of one time point, in a time series.
-    """
-    units = _units(slices, group)
-    count = max(1, len(slices) // 5)
-    candidates = [unit for unit in units if len(unit) <= count]
-    if len(slices) >= MIN_SLICES_TO_HOLD_OUT and len(units) > 1 and candidates:
-        return _hold_out_slices(slices, units, count, group)
-    training, held_out = [], []
-    blocks = _blocks(slices, group)
-    for painted, block in zip(slices, blocks, strict=True):
-        training.append(replace(painted, target=np.where(block, IGNORE, painted.target)))
-        held_out.append(replace(painted, target=np.where(block, painted.target, IGNORE)))
-    where = ", ".join(str(painted.index) for painted in slices)
-    return Split(tuple(training), tuple(held_out), f"a block of slice {where}", leak_free=True)
-
-
 def orientation_matters(slices: Sequence[PaintedSlice]) -> bool:
     """Whether the classes sit in the same place from slice to slice, as in anatomy.
 
-    Measured by Cohen's kappa of each class's masks over all pairs of painted slices: 0 where the
+    Measured by Cohen's kappa of each class's masks over all pairs of painted slices of one shape: 0 where the
     masks meet as often as chance would have it (cells, organelles), high for organs. With fewer than
     two slices nothing is known, and the answer is no.
     """
     kappas = [
         kappa
         for first, second in combinations(slices, 2)
+        if first.target.shape == second.target.shape
         for value in np.unique(first.target[first.target > 0])
         if (kappa := _kappa(first.target, second.target, int(value))) is not None
     ]
@@ -292,109 +245,6 @@ def _looks_like_strokes(slices: Iterable[PaintedSlice]) -> bool:
         one_brush = float(np.std(width) / np.mean(width)) < STROKE_SHARE
         verdicts.append(sparse and len(areas) <= 20 and one_brush and elongation > 5)
     return bool(verdicts) and all(verdicts)
-
-
-Unit = tuple[PaintedSlice, ...]
-"""Slices of one position, at all their time points."""
-
-
-def _position(painted: PaintedSlice, group: int | None) -> int:
-    return painted.index if group is None else painted.index % group
-
-
-def _units(slices: Sequence[PaintedSlice], group: int | None) -> list[Unit]:
-    by_position: dict[int, list[PaintedSlice]] = {}
-    for painted in slices:
-        by_position.setdefault(_position(painted, group), []).append(painted)
-    return [tuple(by_position[position]) for position in sorted(by_position)]
-
-
-def _classes_in(slices: Iterable[PaintedSlice]) -> set[int]:
-    return set().union(*(set(np.unique(painted.target).tolist()) for painted in slices)) - {IGNORE}
-
-
-def _apart(some: Iterable[PaintedSlice], others: Iterable[PaintedSlice], group: int | None) -> int:
-    """Least distance between positions of slices of both."""
-    others = tuple(others)
-    return min(abs(_position(a, group) - _position(b, group)) for a in some for b in others)
-
-
-def _hold_out_slices(
-    slices: Sequence[PaintedSlice], units: Sequence[Unit], count: int, group: int | None
-) -> Split:
-    every = _classes_in(slices)
-
-    def others(*positions: int) -> list[PaintedSlice]:
-        return [painted for i, unit in enumerate(units) if i not in positions for painted in unit]
-
-    def merit(position: int) -> tuple[int, int, int]:
-        unit = units[position]
-        inner = -abs(2 * position - len(units) + 1)
-        return len(every & _classes_in(unit)), min(_apart(unit, others(position), group), 2), inner
-
-    picked: list[int] = []
-    fitting = [position for position, unit in enumerate(units) if len(unit) <= count]
-    for position in sorted(fitting, key=merit, reverse=True):
-        taken = sum(len(units[i]) for i in (*picked, position))
-        if taken <= count and every <= _classes_in(others(*picked, position)) | {0}:
-            picked.append(position)
-    if not picked:
-        picked = [min(fitting, key=lambda position: abs(position - len(units) // 2))]
-    chosen = {painted.index for position in picked for painted in units[position]}
-    held_out = tuple(painted for painted in slices if painted.index in chosen)
-    training = tuple(painted for painted in slices if painted.index not in chosen)
-    apart = _apart(held_out, training, group)
-    names = ", ".join(str(s.index) for s in held_out)
-    text = f"slice {names}" + ("" if apart > 1 else " (next to a slice that training sees)")
-    return Split(training, held_out, text, leak_free=apart > 1)
-
-
-def _blocks(slices: Sequence[PaintedSlice], group: int | None) -> list[NDArray[np.bool_]]:
-    """Block of each slice; neighbours, and time points of one position, share theirs."""
-    blocks: dict[int, NDArray[np.bool_]] = {}
-    near: list[PaintedSlice] = []
-    for unit in _units(slices, group):
-        if near and _apart(unit, near, group) > 1:
-            near = []
-        near = [*near, *unit]
-        block = _block([painted.target for painted in near])
-        blocks |= {painted.index: block for painted in near}
-    return [blocks[painted.index] for painted in slices]
-
-
-def _block(targets: Sequence[Target]) -> NDArray[np.bool_]:
-    """Mask of the block whose share of each class and of all paint comes closest to 15 %."""
-    values = sorted(set().union(*(np.unique(target).tolist() for target in targets)) - {IGNORE})
-    masks = [sum((target != IGNORE).astype(np.int64) for target in targets)]
-    masks += [sum((target == value).astype(np.int64) for target in targets) for value in values]
-    sums = [np.pad(mask.cumsum(0).cumsum(1), ((1, 0), (1, 0))) for mask in masks]
-    totals = np.array([s[-1, -1] for s in sums], np.float64)
-
-    def distance(box: tuple[int, int, int, int]) -> float:
-        top, bottom, left, right = box
-        inside = [s[bottom, right] - s[top, right] - s[bottom, left] + s[top, left] for s in sums]
-        return float(np.abs(np.array(inside) / totals - HELD_OUT_SHARE).sum())
-
-    shape = targets[0].shape
-    top, bottom, left, right = min(_boxes(*shape), key=distance)
-    block = np.zeros(shape, bool)
-    block[top:bottom, left:right] = True
-    return block
-
-
-def _boxes(height: int, width: int) -> Iterable[tuple[int, int, int, int]]:
-    """Candidate blocks: strips across and down, and rectangles, at 25 places along each axis."""
-    for share_y, share_x in (
-        (HELD_OUT_SHARE, 1.0),
-        (1.0, HELD_OUT_SHARE),
-        (0.39, 0.39),
-        (0.3, 0.5),
-        (0.5, 0.3),
-    ):
-        rows, columns = max(1, round(height * share_y)), max(1, round(width * share_x))
-        for top in np.unique(np.linspace(0, height - rows, 25).astype(int)):
-            for left in np.unique(np.linspace(0, width - columns, 25).astype(int)):
-                yield int(top), int(top) + rows, int(left), int(left) + columns
 
 
 def _kappa(first: Target, second: Target, value: int) -> float | None:

@@ -33,43 +33,52 @@ LITTLE, FAR_FEWER = 0.9, 2 / 3
 
 
 def choose_preprocess(
-    image: StackLike,
+    images: Sequence[StackLike],
     annotations: Annotations,
     config: TrainConfig,
     input_size: int,
     pixel_size: float | None,
 ) -> Preprocess:
-    """How the slices of `image` become inputs of `input_size` pixels, where `config` does not say it."""
-    height, width = image.shape[1:3]
+    """How slices become inputs of `input_size` pixels, where `config` does not say it.
+
+    Of several stacks the first decides the pixel scale; `pixel_size` is that of its pixels.
+    """
+    first = images[0]
+    height, width = first.shape[1:3]
     oriented = config.orientation == "fixed" or (
         config.orientation == "auto" and orientation_matters(annotations.slices)
     )
     scale = config.pixel_scale or choose_pixel_scale(
-        annotations.slices, (height, width), input_size, oriented=oriented
+        [painted for painted in annotations.slices if painted.stack == 0],
+        (height, width),
+        input_size,
+        oriented=oriented,
     )
     return Preprocess(
-        check_stack(image),
+        check_stack(first),
         scale,
         pixel_size,
         config.independent,
         turns=not oriented,
-        reach=choose_reach(image, annotations.slices, independent=config.independent),
+        reach=choose_reach(images, annotations.slices, independent=config.independent),
     )
 
 
 def choose_reach(
-    image: StackLike, slices: Sequence[PaintedSlice], *, independent: bool = False
+    images: Sequence[StackLike], slices: Sequence[PaintedSlice], *, independent: bool = False
 ) -> float | None:
     """How far the intensity window goes beyond the 1st and 99th percentile (see `Preprocess`).
 
     None where that would clip a tenth of what is painted as some class: in a sparse stack the brightest
     half percent is what is looked for.
     """
-    whole = None if independent else intensity_window(image, ROBUST, REACH)
+    whole = [None if independent else intensity_window(image, ROBUST, REACH) for image in images]
     clipped: dict[int, list[NDArray[np.bool_]]] = {}
     for painted in slices:
-        plane = np.asarray(image[painted.index])
-        window = whole or intensity_window(plane[None], ROBUST, REACH, what=f"image {painted.index}")
+        plane = np.asarray(images[painted.stack][painted.index])
+        window = whole[painted.stack]
+        if window is None:
+            window = intensity_window(plane[None], ROBUST, REACH, what=f"image {painted.index}")
         low, high = np.array(window.low), np.array(window.high)
         margin = REACH * (high - low)
         pixels = plane.reshape(*plane.shape[:2], -1)

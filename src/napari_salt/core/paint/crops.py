@@ -78,8 +78,8 @@ class CropSampler:
 
     Parameters
     ----------
-    reader
-        The stack; each painted slice is read once.
+    readers
+        The stacks; each painted slice is read once.
     slices
         Paint to draw from.
     crop_size
@@ -92,13 +92,13 @@ class CropSampler:
 
     def __init__(
         self,
-        reader: SliceReader,
+        readers: Sequence[SliceReader],
         slices: Sequence[PaintedSlice],
         crop_size: int,
         augmentation: Augmentation,
         seed: int,
     ) -> None:
-        self._sheets = [_sheet(reader, painted) for painted in slices]
+        self._sheets = [_sheet(readers[painted.stack], painted) for painted in slices]
         self._size = crop_size
         self._augmentation = augmentation
         self._random = np.random.default_rng(seed)

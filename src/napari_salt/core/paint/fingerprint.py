@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.terms.stack import StackLike
 
-__all__ = ["data_fingerprint", "painted_slices"]
+__all__ = ["data_fingerprint", "painted_slices", "trained_on"]
 
 
 def data_fingerprint(image: StackLike, slices: Sequence[int]) -> str:
@@ -21,10 +22,20 @@ def data_fingerprint(image: StackLike, slices: Sequence[int]) -> str:
     return fingerprint.hexdigest()
 
 
+def trained_on(image: StackLike, slices: Sequence[int]) -> dict[str, Any]:
+    """What an adapter's file tells of a stack: its painted slices, a hash of their pixels, its shape."""
+    return {
+        "painted_slices": list(slices),
+        "data_sha256": data_fingerprint(image, slices),
+        "data_shape": [int(length) for length in image.shape],
+    }
+
+
 def painted_slices(stack: StackLike, adapter: Adapter) -> tuple[int, ...]:
     """Slices of `stack` that the adapter was trained on; none if it was trained on another stack."""
-    training = adapter.training
-    if list(stack.shape) != training.get("data_shape"):
-        return ()
-    painted = tuple(training.get("painted_slices", ()))
-    return painted if data_fingerprint(stack, painted) == training.get("data_sha256") else ()
+    for known in (adapter.training, *adapter.training.get("more_stacks", ())):
+        if list(stack.shape) == known.get("data_shape"):
+            painted = tuple(known.get("painted_slices", ()))
+            if data_fingerprint(stack, painted) == known.get("data_sha256"):
+                return painted
+    return ()

@@ -15,7 +15,7 @@ from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import Preprocess
 from napari_salt.terms.errors import InputError
 
-__all__ = ["intensity_profile", "unlikeness"]
+__all__ = ["intensity_profile", "mean_profile", "unlikeness"]
 
 QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 DETAILS = ((1, 3), (3, 9), (7, 21))
@@ -54,6 +54,13 @@ def intensity_profile(reader: SliceReader) -> Profile:
     rows = np.moveaxis(np.percentile(structure / deviation, QUANTILES, axis=2), 0, -1)
     profile: Profile = np.concatenate([grey, rows], 1).round(4).tolist()
     return profile
+
+
+def mean_profile(readers: Sequence[SliceReader]) -> Profile:
+    """Mean of the intensity profiles of several stacks."""
+    profiles = [profile for reader in readers if (profile := intensity_profile(reader))]
+    mean: Profile = np.mean(profiles, 0).round(4).tolist() if profiles else []
+    return mean
 
 
 def unlikeness(adapter: AdapterCard, reader: SliceReader) -> Iterator[str]:

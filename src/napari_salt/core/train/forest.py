@@ -12,13 +12,14 @@ from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
 from napari_salt.core.metrics import dice
-from napari_salt.core.paint.annotations import IGNORE, Annotations, hold_out, read_annotations
+from napari_salt.core.paint.annotations import IGNORE, Annotations
 from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.paint.split import hold_out
+from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of
 from napari_salt.core.train.validation import mean_dice
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import Preprocess, TrainConfig
-from napari_salt.terms.kept_stack import kept
-from napari_salt.terms.stack import StackLike, check_stack
+from napari_salt.terms.stack import check_stack
 
 __all__ = [
     "Features",
@@ -27,6 +28,7 @@ __all__ = [
     "forest_held_out_dice",
     "forest_segmentation",
     "forest_verdict",
+    "trained_forest",
 ]
 
 Features = Callable[[SliceReader, int], NDArray[Any]]
@@ -81,19 +83,37 @@ def forest_segmentation(
     index, labels
         Slice number and label values, int64, shape (Y, X).
     """
-    x, y = _drawn_pixels(reader, annotations, seed, features_of)
+    find = trained_forest([reader], annotations, seed, features_of)
+    for index in slices:
+        yield index, find(reader, index)
+
+
+def trained_forest(
+    readers: Sequence[SliceReader], annotations: Annotations, seed: int, features_of: Features
+) -> Callable[[SliceReader, int], NDArray[np.int64]]:
+    """Train a forest as `forest_segmentation` does, on the paint of one stack or several.
+
+    Returns
+    -------
+    callable
+        Gives the label values, int64 (Y, X), of a slice of any stack.
+    """
+    x, y = _drawn_pixels(readers, annotations, seed, features_of)
     forest = RandomForestClassifier(
         TREES, max_depth=DEPTH, class_weight="balanced", n_jobs=-1, random_state=seed
     ).fit(x, y)
     values = np.array([0, *annotations.values])
-    for index in slices:
+
+    def find(reader: SliceReader, index: int) -> NDArray[np.int64]:
         planes = features_of(reader, index)
-        numbers = forest.predict(planes.reshape(-1, planes.shape[-1]))
-        yield index, values[numbers].reshape(planes.shape[:2])
+        found: NDArray[np.int64] = values[forest.predict(planes.reshape(-1, planes.shape[-1]))]
+        return found.reshape(planes.shape[:2])
+
+    return find
 
 
 def _drawn_pixels(
-    reader: SliceReader, annotations: Annotations, seed: int, features_of: Features
+    readers: Sequence[SliceReader], annotations: Annotations, seed: int, features_of: Features
 ) -> tuple[NDArray[Any], NDArray[np.int16]]:
     """Features (N, F) and targets (N,) of painted pixels drawn at random, one slice at a time in memory."""
     known = [painted.target != IGNORE for painted in annotations.slices]
@@ -102,7 +122,7 @@ def _drawn_pixels(
     y = np.concatenate([p.target[mask] for p, mask in zip(annotations.slices, known, strict=True)])[drawn]
     x = np.empty((0, 0))
     for painted, mask, end in zip(annotations.slices, known, ends, strict=True):
-        features = features_of(reader, painted.index)[mask]
+        features = features_of(readers[painted.stack], painted.index)[mask]
         if not x.size:
             x = np.empty((len(drawn), features.shape[-1]), features.dtype)
         here = (drawn < end) & (drawn >= end - len(features))
@@ -129,45 +149,36 @@ def forest_verdict(adapter: Mapping[int, float], forest: Mapping[int, float]) ->
 
 
 def compared_with_forest(
-    adapter: AdapterCard, image: StackLike, labels: StackLike, config: TrainConfig, values: Sequence[int] = ()
+    adapter: AdapterCard, stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
 ) -> str:
     """Train the forest on what `adapter` was trained on, and give its verdict (see `forest_verdict`).
 
     Where the memory does not hold its features there is none: the adapter is not lost for it.
     """
     try:
-        return forest_verdict(adapter.held_out_dice, forest_held_out_dice(image, labels, config, values))
+        return forest_verdict(adapter.held_out_dice, forest_held_out_dice(stacks, config, values))
     except MemoryError:
         return ""
 
 
 def forest_held_out_dice(
-    image: StackLike, labels: StackLike, config: TrainConfig, values: Sequence[int] = ()
+    stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
 ) -> dict[int, float]:
     """Dice by label value of a forest on the paint that training holds out, learnt from the rest.
 
     The paint is split as `training_events` splits it; `values` are the classes of the adapter that
     training went on from. A class that is neither there nor found is left out.
     """
-    image = kept(image)
-    annotations = read_annotations(
-        labels,
-        slices=config.slices,
-        unpainted=config.unpainted,
-        background_label=config.background_label,
-        values=values,
-    )
+    annotations = read_paint(stacks, config, values)
     split = hold_out(annotations.slices, config.group)
-    preprocess = Preprocess(channels=check_stack(image), independent=config.independent)
-    learning = replace(annotations, slices=split.training)
-    found = forest_segmentation(
-        SliceReader(image, preprocess), learning, [s.index for s in split.held_out], seed=config.seed
-    )
+    preprocess = Preprocess(channels=check_stack(stacks[0].image), independent=config.independent)
+    readers = readers_of(stacks, preprocess)
+    find = trained_forest(readers, replace(annotations, slices=split.training), config.seed, filter_responses)
     guesses, truths = [], []
     table = np.array([0, *annotations.values])
-    for painted, (_, guess) in zip(split.held_out, found, strict=True):
+    for painted in split.held_out:
         known = painted.target != IGNORE
-        guesses.append(guess[known])
+        guesses.append(find(readers[painted.stack], painted.index)[known])
         truths.append(table[painted.target[known]])
     guess, truth = np.concatenate(guesses), np.concatenate(truths)
     seen = {*np.unique(guess).tolist(), *np.unique(truth).tolist()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import torch
 
 from napari_salt import __version__
-from napari_salt.core.paint.annotations import Annotations, Split
-from napari_salt.core.paint.fingerprint import data_fingerprint
+from napari_salt.core.paint.annotations import Annotations
+from napari_salt.core.paint.fingerprint import trained_on
+from napari_salt.core.paint.split import Split
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.options import values_of
 from napari_salt.terms.stack import StackLike
@@ -26,24 +28,26 @@ MANY_CLASSES = 8
 
 
 def provenance(
-    image: StackLike,
+    images: Sequence[StackLike],
     annotations: Annotations,
     config: TrainConfig,
     split: Split,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Metadata on the training; the fingerprint is a hash of the painted slices' pixels."""
-    painted = [painted.index for painted in annotations.slices]
+    """Metadata on the training; what tells the stacks is `trained_on`, the first's on the top level."""
+    first, *more = (
+        trained_on(image, [painted.index for painted in annotations.slices if painted.stack == number])
+        for number, image in enumerate(images)
+    )
     return {
+        **first,
+        **({"more_stacks": more} if more else {}),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seed": config.seed,
-        "painted_slices": painted,
         "held_out": split.description,
         "leak_free": split.leak_free,
         "unpainted": config.unpainted,
         "options": {name: value for name, value in values_of(config).items() if name not in TOLD_ELSEWHERE},
-        "data_sha256": data_fingerprint(image, painted),
-        "data_shape": [int(length) for length in image.shape],
         "device": str(device),
         "napari_salt": __version__,
         "torch": torch.__version__,

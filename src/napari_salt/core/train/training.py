@@ -15,11 +15,13 @@ from napari_salt.core.adapt.adapter import Adapter, ClassInfo
 from napari_salt.core.adapt.segmenter import Segmenter
 from napari_salt.core.bases.load import BaseModel, load_base
 from napari_salt.core.devices import fast_cpu, is_out_of_memory, resolve_device
-from napari_salt.core.paint.annotations import Annotations, PaintedSlice, Split, hold_out, read_annotations
+from napari_salt.core.paint.annotations import Annotations, PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation, CropSampler
-from napari_salt.core.paint.likeness import intensity_profile
+from napari_salt.core.paint.likeness import mean_profile
 from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.core.paint.split import Split, hold_out
+from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of, training_stacks
 from napari_salt.core.segment.memory import crops_that_fit, halved
 from napari_salt.core.segment.preview import preview
 from napari_salt.core.train.averaging import MovingAverage
@@ -30,12 +32,11 @@ from napari_salt.core.train.provenance import advice, provenance
 from napari_salt.core.train.steps import LARGEST_GRADIENT, loss_and_gradients, warm_start
 from napari_salt.core.train.validation import held_out_dice, mean_dice
 from napari_salt.terms.config import TrainConfig
-from napari_salt.terms.errors import InputError, SaltError, check_type
+from napari_salt.terms.errors import SaltError, check_type
 from napari_salt.terms.events import Phase, Preview, TrainingEvent
-from napari_salt.terms.kept_stack import kept
-from napari_salt.terms.stack import StackLike, as_stack, check_pixel_size, check_stack
+from napari_salt.terms.stack import StackLike
 
-__all__ = ["Look", "check_shapes", "train", "training_events"]
+__all__ = ["Look", "Stacks", "events_of", "train", "training_events"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,42 +59,43 @@ MAX_FAILED_STEPS = 10
 
 
 Look = Callable[[int, tuple[float, float]], Preview]
+Stacks = StackLike | Sequence[StackLike]
 
 
 def train(
-    image: StackLike,
-    labels: StackLike,
+    image: Stacks,
+    labels: Stacks,
     config: TrainConfig | None = None,
     *,
     init: Adapter | None = None,
-    pixel_size: float | None = None,
+    pixel_size: float | Sequence[float | None] | None = None,
 ) -> Adapter:
     """Train an adapter (see `training_events`) and return the one to keep.
 
     If a random forest finds the held-out paint better, that is logged as a warning.
     """
     config = config or TrainConfig()
-    image, labels = kept(as_stack(image, "image")), kept(as_stack(labels, "labels"))
+    stacks = training_stacks(image, labels, pixel_size)
     best: Adapter | None = None
-    for event in training_events(image, labels, config, init=init, pixel_size=pixel_size):
+    for event in events_of(stacks, config, init=init):
         best = event.adapter or best
     if best is None:
         raise SaltError("training ended without an adapter; give it more minutes or steps")
     from napari_salt.core.train.forest import compared_with_forest
 
-    verdict = compared_with_forest(best, image, labels, config, init.values if init else ())
+    verdict = compared_with_forest(best, stacks, config, init.values if init else ())
     if verdict:
         logger.warning(verdict)
     return best
 
 
 def training_events(
-    image: StackLike,
-    labels: StackLike,
+    image: Stacks,
+    labels: Stacks,
     config: TrainConfig | None = None,
     *,
     init: Adapter | None = None,
-    pixel_size: float | None = None,
+    pixel_size: float | Sequence[float | None] | None = None,
     between: Callable[[Look], None] | None = None,
 ) -> Iterator[TrainingEvent[Adapter]]:
     """Train an adapter; yield an event for every step.
@@ -106,18 +108,20 @@ def training_events(
     ----------
     image
         Grey (Z, Y, X) or colour (Z, Y, X, 3); numpy, dask or zarr. Only painted slices, and up to 16
-        more for the intensity window, are read.
+        more for the intensity window, are read. Or a list of such stacks, to learn from several.
     labels
-        Whole numbers from 0, shape (Z, Y, X).
+        Whole numbers from 0, shape (Z, Y, X); a list of as many where there are several stacks. Each stack
+        has its own intensity window. Of three or more, one is held out whole.
     config
         Budget, seed and the meaning of the paint.
     init
         Adapter to go on from; its classes, base, method, ranks and preprocessing are kept.
     pixel_size
-        Micrometres per pixel in the plane, if known.
+        Micrometres per pixel in the plane, if known; a list where stacks differ.
     between
         Called after every step with a function that previews what has been learnt:
-        ``look(index, (y, x))`` segments the square around a point. It may raise to end the training.
+        ``look(index, (y, x))`` segments the square around a point of the (first) stack. It may raise to
+        end the training.
 
     Yields
     ------
@@ -128,37 +132,29 @@ def training_events(
     InputError, AdapterError, BaseModelError, DeviceError
         Before the first event, where the input is at fault.
     """
-    config = config or TrainConfig()
+    stacks = training_stacks(image, labels, pixel_size)
+    yield from events_of(stacks, config or TrainConfig(), init=init, between=between)
+
+
+def events_of(
+    stacks: Sequence[TrainingStack],
+    config: TrainConfig,
+    *,
+    init: Adapter | None = None,
+    between: Callable[[Look], None] | None = None,
+) -> Iterator[TrainingEvent[Adapter]]:
+    """Train on stacks that were checked already (see `training_events`)."""
     check_type(config, TrainConfig, "config", "a TrainConfig")
     if init is not None:
         check_type(init, Adapter, "adapter to go on from", "an Adapter, such as Adapter.load(path)")
-    check_pixel_size(pixel_size)
     clock = Clock.of(config)
-    image, labels = kept(as_stack(image, "image")), kept(as_stack(labels, "labels"))
-    check_shapes(image, labels)
-    annotations = read_annotations(
-        labels,
-        slices=config.slices,
-        unpainted=config.unpainted,
-        background_label=config.background_label,
-        values=init.values if init else (),
-    )
+    annotations = read_paint(stacks, config, init.values if init else ())
     with fast_cpu():
-        run = _start(image, annotations, config, init, pixel_size, clock)
+        run = _start(stacks, annotations, config, init, clock)
         for event in run.events():
             yield event
             if between is not None:
                 between(run.look)
-
-
-def check_shapes(image: StackLike, labels: StackLike) -> None:
-    """Refuse an image that cannot be used, or labels that do not cover it pixel by pixel."""
-    check_stack(image)
-    if tuple(labels.shape) != tuple(image.shape[:3]):
-        raise InputError(
-            f"the labels have shape {tuple(labels.shape)}, the image {tuple(image.shape[:3])}; "
-            "give labels of the image's shape"
-        )
 
 
 @dataclass
@@ -172,7 +168,7 @@ class _Run:
     split: Split
     learning: CropSampler
     everything: CropSampler
-    reader: SliceReader
+    readers: Sequence[SliceReader]
     classes: tuple[ClassInfo, ...]
     provenance: Mapping[str, Any]
     clock: Clock
@@ -284,7 +280,7 @@ class _Run:
     def look(self, index: int, centre: tuple[float, float]) -> Preview:
         """Segment the square around a point as the adapter of this moment would."""
         with self.average.in_place():
-            return preview(self.segmenter, self.reader, [c.value for c in self.classes], index, centre)
+            return preview(self.segmenter, self.readers[0], [c.value for c in self.classes], index, centre)
 
     def _measure(self, paint: Sequence[PaintedSlice] | None = None) -> dict[int, float]:
         """Dice of the classes that can be scored, on held-out paint, or on what is given."""
@@ -292,7 +288,7 @@ class _Run:
             return self._dice(paint or self.split.held_out)
 
     def _dice(self, paint: Sequence[PaintedSlice]) -> dict[int, float]:
-        scores = held_out_dice(self.segmenter, self.reader, paint)
+        scores = held_out_dice(self.segmenter, self.readers, paint)
         pairs = zip(self.classes, scores, strict=True)
         return {info.value: dice for info, dice in pairs if dice is not None}
 
@@ -338,7 +334,7 @@ class _Run:
             method=self.config.method,
             salt=self.segmenter.salt or self.config.salt,
             classes=self.classes,
-            preprocess=self.reader.preprocess,
+            preprocess=self.readers[0].preprocess,
             training={
                 **self.provenance,
                 "steps": self.step,
@@ -361,24 +357,25 @@ class _Run:
 
 
 def _start(
-    image: StackLike,
+    stacks: Sequence[TrainingStack],
     annotations: Annotations,
     config: TrainConfig,
     init: Adapter | None,
-    pixel_size: float | None,
     clock: Clock,
 ) -> _Run:
     """Load the base, adapt it, and set out the paint."""
     device = resolve_device(config.device)
+    images = [stack.image for stack in stacks]
     if init is not None:
         config = replace(config, base=init.base_reference(), method=init.method, salt=init.salt)
     base = load_base(config.base, device)
     if init is None:
-        preprocess = choose_preprocess(image, annotations, config, base.spec.input_size, pixel_size)
+        size = stacks[0].pixel_size
+        preprocess = choose_preprocess(images, annotations, config, base.spec.input_size, size)
     else:
         init.check_base(base)
         preprocess = init.preprocess
-    reader = SliceReader(image, preprocess, pixel_size)
+    readers = readers_of(stacks, preprocess)
     # Not training: decomposing a large base takes minutes, but only the first time.
     with torch.random.fork_rng(devices=[]), clock.stopped():
         torch.manual_seed(config.seed)
@@ -389,7 +386,7 @@ def _start(
     split = hold_out(annotations.slices, config.group)
     augmentation = Augmentation(turns=preprocess.turns)
     learning, everything = (
-        CropSampler(reader, slices, segmenter.input_size, augmentation, config.seed)
+        CropSampler(readers, slices, segmenter.input_size, augmentation, config.seed)
         for slices in (split.training, annotations.slices)
     )
     return _Run(
@@ -400,11 +397,11 @@ def _start(
         split,
         learning,
         everything,
-        reader,
+        readers,
         class_table(annotations.values, config, init),
         {
-            **provenance(image, annotations, config, split, device),
-            "intensities": intensity_profile(reader),
+            **provenance(images, annotations, config, split, device),
+            "intensities": mean_profile(readers),
         },
         clock,
         batch_size=crops_that_fit(segmenter, config.batch_size or (1 if device.type == "cpu" else 4)),

@@ -22,7 +22,7 @@ MAX_SCORED_SLICES = 4
 
 
 def held_out_dice(
-    segmenter: Segmenter, reader: SliceReader, slices: Sequence[PaintedSlice]
+    segmenter: Segmenter, readers: Sequence[SliceReader], slices: Sequence[PaintedSlice]
 ) -> tuple[float | None, ...]:
     """Dice of each class 1..K, pooled over the known pixels of at most four of `slices`.
 
@@ -37,7 +37,7 @@ def held_out_dice(
         for painted in (slices[int(i)] for i in picks):
             if (painted.target == IGNORE).all():
                 continue  # a slice of a few strokes may have none in its block
-            found = _predict(predictor, segmenter.input_size, reader, painted)
+            found = _predict(predictor, segmenter.input_size, readers[painted.stack], painted)
             for position in range(segmenter.n_classes):
                 truth = painted.target == position + 1
                 guess = (found == position + 1) & (painted.target != IGNORE)

@@ -1,0 +1,126 @@
+"""The stacks of one training: images, their paint, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from napari_salt.core.paint.annotations import Annotations, read_annotations
+from napari_salt.core.paint.preprocess import SliceReader
+from napari_salt.terms.config import Preprocess, TrainConfig
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.kept_stack import kept
+from napari_salt.terms.stack import StackLike, as_stack, check_pixel_size, check_stack
+
+__all__ = ["TrainingStack", "check_shapes", "read_paint", "readers_of", "training_stacks"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingStack:
+    """An image with paint.
+
+    Parameters
+    ----------
+    image
+        Grey (Z, Y, X) or colour (Z, Y, X, 3).
+    labels
+        Whole numbers from 0, shape (Z, Y, X).
+    pixel_size
+        Micrometres per pixel in the plane, if known.
+    """
+
+    image: StackLike
+    labels: StackLike
+    pixel_size: float | None = None
+
+
+def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[TrainingStack, ...]:
+    """The stacks that a caller of the Python interface gives: one, or lists of several.
+
+    They are several where `labels` is a list or tuple of stacks, (Z, Y, X) each; `pixel_size` is a list
+    then, or one for all.
+
+    Raises
+    ------
+    InputError
+        If the lists differ in length, labels do not cover their image, or kinds of images are mixed.
+    """
+    several = isinstance(labels, list | tuple) and any(np.ndim(each) == 3 for each in labels)
+    images, paints = (image, labels) if several else ([image], [labels])
+    if not isinstance(images, list | tuple) or len(images) != len(paints):
+        found = len(images) if isinstance(images, list | tuple) else "one image"
+        raise InputError(f"{len(paints)} labels were given for {found}: give a list of as many images")
+    sizes = pixel_size if isinstance(pixel_size, list | tuple) else [pixel_size] * len(images)
+    if len(sizes) != len(images):
+        raise InputError(f"{len(sizes)} pixel sizes were given for {len(images)} images: give one for each")
+    stacks: list[TrainingStack] = []
+    for number, (each, paint, size) in enumerate(zip(images, paints, sizes, strict=True), start=1):
+        of = f" of stack {number}" if several else ""
+        check_pixel_size(size)
+        stack = TrainingStack(kept(as_stack(each, f"image{of}")), kept(as_stack(paint, f"labels{of}")), size)
+        check_shapes(stack.image, stack.labels, of)
+        if check_stack(stack.image) != check_stack((stacks or [stack])[0].image):
+            raise InputError(f"stack {number} is of another kind than the first: do not mix grey and colour")
+        stacks.append(stack)
+    return tuple(stacks)
+
+
+def check_shapes(image: StackLike, labels: StackLike, of: str = "") -> None:
+    """Refuse an image that cannot be used, or labels that do not cover it pixel by pixel."""
+    check_stack(image)
+    if tuple(labels.shape) != tuple(image.shape[:3]):
+        raise InputError(
+            f"the labels{of} have shape {tuple(labels.shape)}, the image {tuple(image.shape[:3])}; "
+            "give labels of the image's shape"
+        )
+
+
+def read_paint(
+    stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
+) -> Annotations:
+    """Collect the paint of all stacks (see `read_annotations`); the classes are those of all.
+
+    Parameters
+    ----------
+    values
+        Classes that are there even if they are not painted.
+
+    Raises
+    ------
+    InputError
+        As `read_annotations`, of any stack; or slices were chosen though there are several stacks.
+    """
+    if len(stacks) > 1 and config.slices is not None:
+        raise InputError("slices can be chosen of one stack only; leave them out, or clear the others' paint")
+    every = tuple(values)
+    for _ in range(2 if len(stacks) > 1 else 1):  # the second time with the classes of all
+        parts = [_paint_of(stacks, number, config, every) for number in range(len(stacks))]
+        every = tuple(dict.fromkeys([*values, *sorted({v for part in parts for v in part.values})]))
+    slices = tuple(painted for part in parts for painted in part.slices)
+    return Annotations(slices, every, all(part.looks_like_strokes for part in parts))
+
+
+def _paint_of(
+    stacks: Sequence[TrainingStack], number: int, config: TrainConfig, values: tuple[int, ...]
+) -> Annotations:
+    try:
+        return read_annotations(
+            stacks[number].labels,
+            slices=config.slices,
+            unpainted=config.unpainted,
+            background_label=config.background_label,
+            values=values,
+            stack=number,
+        )
+    except InputError as error:
+        if len(stacks) == 1:
+            raise
+        raise InputError(f"stack {number + 1}: {error}") from error
+
+
+def readers_of(stacks: Sequence[TrainingStack], preprocess: Preprocess) -> tuple[SliceReader, ...]:
+    """A reader for each stack, each with an intensity window and pixel size of its own."""
+    return tuple(SliceReader(stack.image, preprocess, stack.pixel_size) for stack in stacks)
