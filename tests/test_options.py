@@ -27,6 +27,7 @@ TRAINING = {
     "minutes": 5.0,
     "steps": 2,
     "slices": (1,),
+    "painted": "objects",
     "unpainted": "ignore",
     "background_label": 2,
     "class_names": {1: "disc"},
@@ -54,6 +55,7 @@ SEGMENTING = {
     "fill_holes": True,
     "smooth": True,
     "runtime": "torch",
+    "objects": True,
 }
 IMAGE, TRUTH = tiny.discs(6)
 PAINT = np.zeros(IMAGE.shape, np.uint8)
@@ -77,7 +79,7 @@ def told(adapter):
     found = dict(adapter.training["options"])
     found["base"] = adapter.base_model
     found["slices"] = tuple(adapter.training["painted_slices"])
-    found["class_names"] = {info.value: info.name for info in adapter.classes}
+    found["class_names"] = {info.value: info.name for info in adapter.classes[:1]}
     return found | {"targets": tuple(found["targets"])}
 
 

@@ -53,7 +53,7 @@ def test_every_option_arrives(desk):
     card = desk.session.adapter.card
     wanted = {name: value for name, value in TRAINING.items() if name not in ELSEWHERE}
     assert card.training["options"] | {"targets": tuple(card.training["options"]["targets"])} == wanted
-    assert [(info.value, info.name) for info in card.classes] == [(1, "disc")]
+    assert [(info.value, info.name) for info in card.classes] == [(1, "disc"), (2, "disc border")]
     assert card.training["painted_slices"] == [1]
     hands.unfold("options")
     set_all(hands, SegmentConfig, SEGMENTING)

@@ -1,5 +1,6 @@
 from .core.adapt.adapter import Adapter
 from .core.metrics import Evaluation, evaluate
+from .core.object_metrics import ObjectScore, evaluate_objects
 from .core.segment.stack import segmentation_events
 from .core.segment.uncertainty import suggest, uncertainty_events
 from .core.segment.whole import segment
@@ -11,6 +12,7 @@ from .terms.events import SliceResult, SliceUncertainty, TrainingEvent
 __all__ = [
     "Adapter",
     "Evaluation",
+    "ObjectScore",
     "SaltConfig",
     "SaltError",
     "SegmentConfig",
@@ -19,6 +21,7 @@ __all__ = [
     "TrainConfig",
     "TrainingEvent",
     "evaluate",
+    "evaluate_objects",
     "segment",
     "segmentation_events",
     "suggest",

@@ -207,7 +207,7 @@ def _add_segment(verbs: Any) -> None:
 
 
 def _add_evaluate(verbs: Any) -> None:
-    evaluate = _add(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class.")
+    evaluate = _add(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class, or objects.")
     evaluate.add_argument("prediction", type=Path)
     evaluate.add_argument("labels", type=Path)
     evaluate.add_argument("--slices", type=_slices, help="slices to score, such as 3,12 or 0-9")
@@ -217,6 +217,14 @@ def _add_evaluate(verbs: Any) -> None:
     evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
     evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
+    evaluate.add_argument(
+        "--objects",
+        action="store_true",
+        help="values are numbers of objects: average precision at IoU 0.5 and panoptic quality",
+    )
+    evaluate.add_argument(
+        "--each-slice", action="store_true", help="with --objects: objects end with their slice"
+    )
 
 
 def _add_others(verbs: Any) -> None:

@@ -171,6 +171,9 @@ def evaluate(options: argparse.Namespace) -> Result:
     true = read_labels(options.labels, axes=options.axes, like=predicted)
     mask = read_labels(options.mask, axes=options.axes, like=predicted) if options.mask else None
     prediction, labels = (_picked(stack, options.slices) for stack in (predicted, true))
+    where = None if mask is None else _picked(mask, options.slices)
+    if options.objects:
+        return _evaluate_objects(options, prediction, labels, where)
     known = (s.spacing for s in (predicted, true) if s.spacing is not None and s.unit)
     z, y, x = next(known, (1.0, 1.0, 1.0))
     if z is None:  # HD95 in planes needs no z; in 3D it is in pixels then
@@ -180,7 +183,7 @@ def evaluate(options: argparse.Namespace) -> Result:
         labels,
         spacing=(z, y, x),
         three_d=options.three_d,
-        mask=None if mask is None else _picked(mask, options.slices),
+        mask=where,
         classes=options.classes,
     )
     result = evaluation.to_json()
@@ -191,6 +194,18 @@ def evaluate(options: argparse.Namespace) -> Result:
         mean = result["mean_dice"]
         say(f"mean Dice {'-' if mean is None else f'{mean:.4f}'}")
     return result, False
+
+
+def _evaluate_objects(options: argparse.Namespace, prediction: Any, labels: Any, mask: Any) -> Result:
+    from napari_salt.core.object_metrics import evaluate_objects
+
+    if options.classes is not None or options.three_d:
+        raise InputError("--objects scores objects of all numbers, in 3D; leave out --classes and --3d")
+    score = evaluate_objects(prediction, labels, mask=mask, each_slice=options.each_slice)
+    if not options.json:
+        say(f"AP50 {score.ap50:.4f}  PQ {score.pq:.4f}")
+        say(f"{score.predicted} objects, {score.true} are labelled, {score.matched} of them found")
+    return score.to_json(), False
 
 
 def suggest(options: argparse.Namespace) -> Result:

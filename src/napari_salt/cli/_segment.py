@@ -21,7 +21,8 @@ from napari_salt.core.segment.threads import Behind
 from napari_salt.io import LabelWriter, Stack
 from napari_salt.io._write import image_writer, layout_of, not_kept
 from napari_salt.terms.config import SegmentConfig
-from napari_salt.terms.stack import label_dtype
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.stack import result_dtype
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -40,6 +41,9 @@ def segment(options: argparse.Namespace) -> Result:
     adapter = load(options.adapter)
     prepare_base(adapter, options.base)
     config = given(options, SegmentConfig(group=image.group))
+    if config.objects and (options.resume or options.dask):
+        given_too = "--resume" if options.resume else "--dask"
+        raise InputError(f"--objects links the slices in one run, from the first; leave out {given_too}")
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
     lost = not_kept(options.out, image)
     if lost:
@@ -156,7 +160,7 @@ class _Job:
 
     def write(self) -> None:
         """Write the outputs from the finished slices; the others are 0."""
-        dtype = label_dtype(self.adapter.values)
+        dtype = result_dtype(self.adapter.values, self.config)
         with LabelWriter(self.outputs.labels, self.image, len(self.image.data), dtype) as writer:
             for index in sorted(self.finished):
                 writer.fill(index)

@@ -16,7 +16,7 @@ from scipy import ndimage
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.stack import StackLike, as_stack
 
-__all__ = ["ClassScore", "Evaluation", "dice", "evaluate"]
+__all__ = ["ClassScore", "Evaluation", "check_shapes", "dice", "evaluate", "pairs_of_slices"]
 
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.integer[Any]]
@@ -117,16 +117,16 @@ def evaluate(
     """
     prediction, labels = as_stack(prediction, "prediction"), as_stack(labels, "labels")
     mask = None if mask is None else as_stack(mask, "mask")
-    _check_shapes(prediction, labels, mask)
+    check_shapes(prediction, labels, mask)
     sampling = _checked_spacing(spacing)
     tallies = defaultdict(_Tally, {value: _Tally() for value in classes or ()})
-    for predicted, truth in _pairs(prediction, labels, mask, classes):
+    for predicted, truth in pairs_of_slices(prediction, labels, mask, classes):
         for value in _count(predicted, truth, tallies):
             if not three_d:
                 distance = _hd95(predicted == value, truth == value, sampling[1:])
                 tallies[value].distances.append(distance)
     if three_d and tallies:
-        pairs = list(_pairs(prediction, labels, mask, classes))
+        pairs = list(pairs_of_slices(prediction, labels, mask, classes))
         whole, whole_truth = (np.stack(side) for side in zip(*pairs, strict=True))
         for value, tally in tallies.items():
             tally.distances.append(_hd95(whole == value, whole_truth == value, sampling))
@@ -144,12 +144,13 @@ def dice(prediction: npt.ArrayLike, truth: npt.ArrayLike) -> float:
         If the shapes differ.
     """
     a, b = np.asarray(prediction, dtype=bool), np.asarray(truth, dtype=bool)
-    _check_shapes(a, b)
+    check_shapes(a, b)
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else 1.0
 
 
-def _check_shapes(prediction: StackLike, labels: StackLike, mask: StackLike | None = None) -> None:
+def check_shapes(prediction: StackLike, labels: StackLike, mask: StackLike | None = None) -> None:
+    """Raise InputError if the shapes differ."""
     if tuple(prediction.shape) != tuple(labels.shape):
         raise InputError(
             f"the prediction's shape {tuple(prediction.shape)} is not the labels' shape "
@@ -169,11 +170,11 @@ def _checked_spacing(spacing: Sequence[float] | None) -> tuple[float, ...]:
     return sizes
 
 
-def _pairs(
+def pairs_of_slices(
     prediction: StackLike,
     labels: StackLike,
-    mask: StackLike | None,
-    classes: Sequence[int] | None,
+    mask: StackLike | None = None,
+    classes: Sequence[int] | None = None,
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """Load pair after pair of slices, (Y, X) each, with 0 for what is not scored."""
     if len(labels.shape) == 2:

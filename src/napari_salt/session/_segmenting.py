@@ -19,7 +19,7 @@ from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import values_of
 from napari_salt.terms.slice_ranges import check_slices, parse_slices
-from napari_salt.terms.stack import label_dtype
+from napari_salt.terms.stack import result_dtype
 from napari_salt.terms.text import unpathed
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class Segmenting(SessionJob):
         result = self._result
         if self._session.job or result is None or not result.output.alive:
             return ()
-        return result.left if result.key == self._key() else ()
+        numbered = self._session.options.segment.objects  # anew in each run
+        return result.left if result.key == self._key() and not numbered else ()
 
     @property
     def kept(self) -> str:
@@ -76,7 +77,7 @@ class Segmenting(SessionJob):
         session = self._session
         if session.source is None or session.adapter is None:
             return 0
-        item = label_dtype(session.adapter.card.values).itemsize
+        item = result_dtype(session.adapter.card.values, session.options.segment).itemsize
         return math.prod(session.source.label_shape) * item
 
     @property
@@ -161,6 +162,8 @@ class Segmenting(SessionJob):
         result = self._result
         if result is None or not result.output.alive or result.key != self._key():
             return None
+        if self._session.options.segment.objects:  # each run numbers them from 1
+            return None
         return None if result.done.issuperset(slices) and len(slices) > 1 else result
 
     def _key(self) -> Any:
@@ -175,17 +178,16 @@ class Segmenting(SessionJob):
         title = adapter.layer_title
         adapted = title if session.adapted else f"{title} (base alone)"
         name = f"{source.layer.name} {adapted}"
-        dtype = label_dtype(adapter.card.values)
+        dtype = result_dtype(adapter.card.values, session.options.segment)
         data = self._on_disk(source, name, dtype) if self.on_disk else np.zeros(source.label_shape, dtype)
         maps = []
         if session.options.probabilities:
             if self.on_disk:
                 raise InputError("probability layers need memory; raise the memory limit, or switch them off")
             maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
+        colormap = None if session.options.segment.objects else session.colormap  # None: napari's, by number
         made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
-        output = Output(
-            session.viewer, source, name, data, adapter.card.classes, session.colormap, maps, made_by
-        )
+        output = Output(session.viewer, source, name, data, adapter.card.classes, colormap, maps, made_by)
         return Result(output, self._key())
 
     def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:

@@ -99,7 +99,8 @@ class Training(SessionJob):
         session = self._session
         known = session.adapter.card.values if session.options.go_on and session.adapter else ()
         try:
-            check_class_count(set(session.paint.values if session.paint else ()) - set(known))
+            if session.options.train.painted == "classes":
+                check_class_count(set(session.paint.values if session.paint else ()) - set(known))
         except SaltError as error:
             return str(error)
         return ""

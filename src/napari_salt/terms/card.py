@@ -71,6 +71,9 @@ class AdapterCard:
         How slices become model input.
     training
         How it was trained: date, steps, seconds, seed, losses, held-out Dice, versions.
+    border
+        Label value of the class that is the borders of objects; 0: there is none. Where there is, the only
+        other class is the insides of objects.
     name, description, author, license
         Free text.
     """
@@ -83,6 +86,7 @@ class AdapterCard:
     classes: tuple[ClassInfo, ...]
     preprocess: Preprocess
     training: Mapping[str, Any] = field(default_factory=dict)
+    border: int = 0
     name: str = ""
     description: str = ""
     author: str = ""
@@ -92,6 +96,12 @@ class AdapterCard:
     def values(self) -> tuple[int, ...]:
         """Label value of each class."""
         return tuple(c.value for c in self.classes)
+
+    @property
+    def shown_values(self) -> tuple[int, ...]:
+        """Label value that each class is shown as: the borders of objects as what they surround."""
+        others = [value for value in self.values if value != self.border]
+        return tuple(others[0] if value == self.border else value for value in self.values)
 
     @property
     def held_out_dice(self) -> dict[int, float]:
@@ -132,9 +142,12 @@ class AdapterCard:
                 classes=_classes(parsed(metadata, "classes")),
                 preprocess=made_of(Preprocess, "preprocess", parsed(metadata, "preprocess")),
                 training=parsed(metadata, "training"),
+                border=int(text_of(metadata, "border") or 0),
                 **{name: text_of(metadata, name) for name in TEXT_FIELDS},
             )
             check_tensors(shapes, card.salt.lora_rank, len(card.classes))
+            if card.border and (len(card.classes) != 2 or card.border != card.values[1]):
+                raise ValueError(f"border is {card.border}, expected the second of two classes")  # noqa: TRY301
         except ValueError as error:
             raise AdapterError(
                 f"{source}: damaged adapter description ({printable(str(error))}); get a fresh copy"
@@ -161,6 +174,7 @@ class AdapterCard:
             "classes": json.dumps([asdict(c) for c in self.classes]),
             "preprocess": json.dumps(asdict(self.preprocess)),
             "training": json.dumps(dict(self.training)),
+            **({"border": str(self.border)} if self.border else {}),
             **{name: getattr(self, name) for name in TEXT_FIELDS},
         }
 

@@ -13,6 +13,7 @@ from napari_salt.terms.options import check_options, documented, option
 __all__ = [
     "PRESET_MINUTES",
     "Orientation",
+    "Painted",
     "Preprocess",
     "Rank",
     "Runtime",
@@ -30,6 +31,9 @@ Runtime = Literal["auto", "torch", "openvino"]
 
 Unpainted = Literal["background", "ignore"]
 """What a pixel without paint means on a painted slice."""
+
+Painted = Literal["classes", "objects"]
+"""What label values are."""
 
 Orientation = Literal["auto", "fixed", "any"]
 """Whether up is up on every slice."""
@@ -199,6 +203,15 @@ class TrainConfig:
     slices: tuple[int, ...] | None = option(
         None, "Slices to learn from.", "paint", nothing="all that are painted"
     )
+    painted: Painted = option(
+        "classes",
+        "What label values are. Classes: all objects of a class have one value. Objects: each object has a "
+        "value of its own, as Cellpose and StarDist write them; what separates touching ones is learnt as "
+        "well.",
+        "paint",
+        label="labels are",
+        choices={"classes": "classes", "objects": "numbers of objects"},
+    )
     unpainted: Unpainted = option(
         "background",
         "What unpainted pixels of a painted slice mean. Background: paint slices completely. Ignore "
@@ -331,6 +344,13 @@ class SegmentConfig:
         "Average each slice's probabilities with its neighbours' (1:2:1), unless slices are unrelated.",
         "segmenting",
         label="smooth across slices",
+    )
+    objects: bool = option(
+        False,
+        "Give every object a number of its own, through neighbouring slices. Touching objects come apart "
+        "where the adapter has learnt from numbers of objects.",
+        "segmenting",
+        label="separate objects",
     )
     group: int | None = None
     runtime: Runtime = option(

@@ -65,7 +65,8 @@ class SliceResult:
     index
         Position in the stack.
     labels
-        The user's label values, shape (Y, X), uint8 or, where values exceed 255, uint16 or uint32.
+        The user's label values, shape (Y, X), uint8 or, where values exceed 255, uint16 or uint32; or
+        numbers of objects, int32.
     probabilities
         float32, shape (K + 1, Y, X), background first.
     tiles
@@ -73,7 +74,7 @@ class SliceResult:
     """
 
     index: int
-    labels: NDArray[np.unsignedinteger]
+    labels: NDArray[np.integer]
     probabilities: NDArray[np.float32]
     tiles: int
 

@@ -84,6 +84,7 @@ TEXTS: Mapping[str, Rule] = {
     "base_model": _text(300, r"[^/\\]+", "the name of a base model, which is no path,"),
     "base_sha256": HASH,
     "weights_sha256": HASH,
+    "border": _text(10, "[0-9]*", "a label value"),
     "name": _text(),
     "description": _text(MAX_DESCRIPTION),
     "author": _text(),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.units import micrometres
+
+if TYPE_CHECKING:
+    from napari_salt.terms.config import SegmentConfig
 
 __all__ = [
     "StackLike",
@@ -17,6 +20,7 @@ __all__ = [
     "check_pixel_size",
     "check_stack",
     "label_dtype",
+    "result_dtype",
     "to_micrometres",
 ]
 
@@ -117,3 +121,8 @@ def to_micrometres(spacing: Sequence[float | None] | None, unit: str | None) -> 
 def label_dtype(values: Sequence[int]) -> np.dtype[np.unsignedinteger]:
     """Smallest unsigned integer type that holds all `values`."""
     return np.min_scalar_type(max(values, default=0))
+
+
+def result_dtype(values: Sequence[int], config: SegmentConfig) -> np.dtype[np.integer]:
+    """Type of a segmentation into classes of label `values`, or into objects."""
+    return np.dtype(np.int32) if config.objects else label_dtype(values)

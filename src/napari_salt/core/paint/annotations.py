@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,8 +20,10 @@ __all__ = [
     "IGNORE",
     "Annotations",
     "PaintedSlice",
+    "check_not_across",
     "orientation_matters",
     "painted_diameter",
+    "painted_planes",
     "read_annotations",
 ]
 
@@ -67,6 +69,8 @@ class Annotations:
         Slices that say something, in order.
     values
         Label value of each class 1..K.
+    border
+        Class of the borders of objects; 0 where classes are painted.
     looks_like_strokes
         Whether the paint seems to be strokes though unpainted counts as background.
     """
@@ -74,6 +78,7 @@ class Annotations:
     slices: tuple[PaintedSlice, ...]
     values: tuple[int, ...]
     looks_like_strokes: bool = False
+    border: int = 0
 
 
 def read_annotations(
@@ -109,13 +114,8 @@ def read_annotations(
         No paint, one class everywhere, negative or fractional values, far more values than a training
         can have classes, slices out of range, or paint on a plane across the slices.
     """
-    if len(labels.shape) != 3:
-        raise InputError(f"the labels have shape {tuple(labels.shape)}; give (Z, Y, X)")
     if background_label is not None and unpainted == "background":
         raise InputError("background_label is for unpainted='ignore'; set both or neither")
-    count = int(labels.shape[0])
-    chosen = range(count) if slices is None else sorted(set(slices))
-    check_slices(chosen, count)
     background = (background_label or 1) if unpainted == "ignore" else 0
     if background in values:
         raise InputError(
@@ -124,18 +124,11 @@ def read_annotations(
         )
     planes = {}
     present: set[int] = set()
-    for index in chosen:
-        plane = _label_plane(labels, index)
-        if plane.any() or (slices is not None and unpainted == "background"):
-            planes[index] = plane
-            present.update(np.unique(plane).tolist())
-            check_class_count(present - {0, background, *values})
-    across = painted_across({index: lines_of(plane) for index, plane in planes.items() if plane.any()})
-    if across:
-        raise InputError(
-            f"the paint at {across} is one pixel wide and lies across the slices, as on a sagittal or "
-            "coronal plane; paint whole slices of Y and X"
-        )
+    for index, plane in painted_planes(labels, slices, unpainted):
+        planes[index] = plane
+        present.update(np.unique(plane).tolist())
+        check_class_count(present - {0, background, *values})
+    check_not_across(planes)
     found = _class_values(present, background, unpainted)
     values = (*values, *(value for value in found if value not in values))
     painted = tuple(
@@ -144,6 +137,42 @@ def read_annotations(
     )
     strokes = unpainted == "background" and _looks_like_strokes(painted)
     return Annotations(painted, values, strokes)
+
+
+def painted_planes(
+    labels: StackLike, slices: Sequence[int] | None, unpainted: Unpainted
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Give index and labels of each slice that `read_annotations` uses, one at a time.
+
+    Raises
+    ------
+    InputError
+        If the labels are no stack of whole numbers from 0, or do not have these slices.
+    """
+    if len(labels.shape) != 3:
+        raise InputError(f"the labels have shape {tuple(labels.shape)}; give (Z, Y, X)")
+    count = int(labels.shape[0])
+    chosen = range(count) if slices is None else sorted(set(slices))
+    check_slices(chosen, count)
+    for index in chosen:
+        plane = _label_plane(labels, index)
+        if plane.any() or (slices is not None and unpainted == "background"):
+            yield index, plane
+
+
+def check_not_across(planes: Mapping[int, NDArray[np.int64]]) -> None:
+    """Refuse paint on a plane across the slices.
+
+    Raises
+    ------
+    InputError
+    """
+    across = painted_across({index: lines_of(plane) for index, plane in planes.items() if plane.any()})
+    if across:
+        raise InputError(
+            f"the paint at {across} is one pixel wide and lies across the slices, as on a sagittal or "
+            "coronal plane; paint whole slices of Y and X"
+        )
 
 
 def orientation_matters(slices: Sequence[PaintedSlice]) -> bool:

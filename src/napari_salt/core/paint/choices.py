@@ -13,6 +13,7 @@ from napari_salt.core.paint.annotations import (
     orientation_matters,
     painted_diameter,
 )
+from napari_salt.core.paint.objects import as_one_class
 from napari_salt.core.paint.preprocess import ROBUST, intensity_window
 from napari_salt.core.tiles import possible_overlap, tiles_of
 from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
@@ -44,12 +45,13 @@ def choose_preprocess(
     Of several stacks the first decides the pixel scale; `pixel_size` is that of its pixels.
     """
     first = images[0]
+    painted = as_one_class(annotations.slices) if annotations.border else annotations.slices
     height, width = first.shape[1:3]
     oriented = config.orientation == "fixed" or (
-        config.orientation == "auto" and orientation_matters(annotations.slices)
+        config.orientation == "auto" and orientation_matters(painted)
     )
     scale = config.pixel_scale or choose_pixel_scale(
-        [painted for painted in annotations.slices if painted.stack == 0],
+        [each for each in painted if each.stack == 0],
         (height, width),
         input_size,
         oriented=oriented,
@@ -60,7 +62,7 @@ def choose_preprocess(
         pixel_size,
         config.independent,
         turns=not oriented,
-        reach=choose_reach(images, annotations.slices, independent=config.independent),
+        reach=choose_reach(images, painted, independent=config.independent),
     )
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from napari_salt.core.paint.annotations import Annotations, read_annotations
+from napari_salt.core.paint.annotations import (
+    Annotations,
+    PaintedSlice,
+    check_not_across,
+    painted_planes,
+    read_annotations,
+)
+from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.terms.config import Preprocess, TrainConfig
 from napari_salt.terms.errors import InputError
@@ -93,6 +100,8 @@ def read_paint(
     InputError
         As `read_annotations`, of any stack; or slices were chosen though there are several stacks.
     """
+    if config.painted == "objects":
+        return read_objects(stacks, config, values)
     if len(stacks) > 1 and config.slices is not None:
         raise InputError("slices can be chosen of one stack only; leave them out, or clear the others' paint")
     every = tuple(values)
@@ -101,6 +110,44 @@ def read_paint(
         every = tuple(dict.fromkeys([*values, *sorted({v for part in parts for v in part.values})]))
     slices = tuple(painted for part in parts for painted in part.slices)
     return Annotations(slices, every, all(part.looks_like_strokes for part in parts))
+
+
+def read_objects(
+    stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
+) -> Annotations:
+    """Collect painted objects as insides and borders (see `objects.inside_and_border`).
+
+    Raises
+    ------
+    InputError
+        As `read_paint`; or `values` are those of an adapter that has not learnt from objects.
+    """
+    if tuple(values) not in ((), (INSIDE, BORDER)):
+        raise InputError(
+            f"the adapter to go on from has the classes {', '.join(map(str, values))}, and no borders of "
+            "objects; train without it, or let labels be classes"
+        )
+    if len(stacks) > 1 and config.slices is not None:
+        raise InputError("slices can be chosen of one stack only; leave them out, or clear the others' paint")
+    background = (config.background_label or 1) if config.unpainted == "ignore" else 0
+    slices: list[PaintedSlice] = []
+    for number, stack in enumerate(stacks):
+        planes = dict(painted_planes(stack.labels, config.slices, config.unpainted))
+        check_not_across(planes)
+        width = border_width(planes.values(), background)
+        slices += [
+            PaintedSlice(
+                index,
+                inside_and_border(
+                    plane, width, background, unpainted_is_background=config.unpainted == "background"
+                ),
+                number,
+            )
+            for index, plane in planes.items()
+        ]
+    if not any((painted.target > 0).any() for painted in slices):
+        raise InputError("no object is painted on the slices to train on; paint at least one")
+    return Annotations(tuple(slices), (INSIDE, BORDER), border=BORDER)
 
 
 def _paint_of(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from napari_salt.core.paint.likeness import unlikeness
 from napari_salt.core.paint.preprocess import SliceReader, Window
 from napari_salt.core.segment.cleanup import cleaned, smoothed
 from napari_salt.core.segment.memory import check_memory
+from napari_salt.core.segment.objects import linked
 from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
 from napari_salt.core.segment.threads import ahead
@@ -26,9 +26,6 @@ from napari_salt.terms.errors import check_type
 from napari_salt.terms.events import SliceResult
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import StackLike, as_stack, label_dtype
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "check_arguments",
@@ -68,11 +65,31 @@ def segmentation_events(
     config = config or SegmentConfig()
     check_arguments(adapter, config)
     stack = as_stack(stack, "stack")
-    slices = wanted_slices(config, stack.shape[0])
     reader = SliceReader(stack, adapter.preprocess, pixel_size, window)
-    values = np.array([0, *adapter.values], label_dtype(adapter.values))
+    results = _segmented(reader, adapter, config, between, segmenter, job_slices, whole_job=window is None)
+    with closing(results):
+        if config.objects:
+            unrelated = adapter.preprocess.independent
+            yield from linked(results, borders=bool(adapter.border), unrelated=unrelated, group=config.group)
+        else:
+            yield from results
+
+
+def _segmented(
+    reader: SliceReader,
+    adapter: Adapter,
+    config: SegmentConfig,
+    between: Callable[[], None] | None,
+    segmenter: Segmenter | None,
+    job_slices: int | None,
+    *,
+    whole_job: bool,
+) -> Generator[SliceResult, None, None]:
+    """Segment slices into classes; a `whole_job` logs what is to be said of it."""
+    slices = wanted_slices(config, len(reader))
+    values = np.array([0, *adapter.shown_values], label_dtype(adapter.values))
     views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
-    if window is None:
+    if whole_job:
         warn_of_unlikeness(adapter, reader)
     found = False
     with fast_cpu(), closing(ahead(reader.read, slices)) as images:
@@ -88,10 +105,12 @@ def segmentation_events(
         if config.smooth and not adapter.preprocess.independent:
             predicted = smoothed(predicted, config.group)
         for index, probabilities in predicted:
-            classes = cleaned(probabilities.argmax(0), config.min_size, fill_holes=config.fill_holes)
+            # An object's borders and inside are one class.
+            found_classes = probabilities[0] < 0.5 if adapter.border else probabilities.argmax(0)
+            classes = cleaned(found_classes.astype(np.intp), config.min_size, fill_holes=config.fill_holes)
             found = found or bool(classes.any())
             yield SliceResult(index, values[classes], probabilities, tiles)
-    if window is None and slices and not found:
+    if whole_job and slices and not found:
         logger.warning(nothing_found(len(slices)))
 
 
@@ -120,4 +139,4 @@ def wanted_slices(config: SegmentConfig, count: int) -> Sequence[int]:
     """Slices to segment of a stack of `count`, in the order in which they come."""
     slices = range(count) if config.slices is None else config.slices
     check_slices(slices, count)
-    return sorted(set(slices)) if config.smooth else slices
+    return sorted(set(slices)) if config.smooth or config.objects else slices

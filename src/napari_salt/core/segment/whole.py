@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.segment.stack import check_arguments, nothing_found, segmentation_events
 from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceResult
-from napari_salt.terms.stack import StackLike, as_stack, label_dtype
+from napari_salt.terms.stack import StackLike, as_stack, result_dtype
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -30,7 +31,7 @@ def segment(
     *,
     pixel_size: float | None = None,
     client: Client | None = None,
-) -> NDArray[np.unsignedinteger]:
+) -> NDArray[np.integer]:
     """Segment a stack into memory.
 
     Parameters
@@ -47,16 +48,20 @@ def segment(
     Returns
     -------
     array
-        Label values, shape (Z, Y, X); slices that were not asked for are 0.
+        Label values, shape (Z, Y, X), or numbers of objects (int32) if `config` separates them; slices that
+        were not asked for are 0.
 
     Raises
     ------
     InputError, AdapterError, BaseModelError, DeviceError
     """
-    check_arguments(adapter, config or SegmentConfig())
+    config = config or SegmentConfig()
+    check_arguments(adapter, config)
     stack = as_stack(stack, "stack")
-    labels = np.zeros(tuple(stack.shape[:3]), label_dtype(adapter.values))
-    planes: Iterable[tuple[int, NDArray[np.unsignedinteger]]]
+    if client is not None and config.objects:
+        raise InputError("objects are linked in one run, from the first slice; leave out the client")
+    labels = np.zeros(tuple(stack.shape[:3]), result_dtype(adapter.values, config))
+    planes: Iterable[tuple[int, NDArray[np.integer]]]
     if client is None:
         events = segmentation_events(stack, adapter, config, pixel_size=pixel_size)
         planes = map(index_and_labels, events)
@@ -73,6 +78,6 @@ def segment(
     return labels
 
 
-def index_and_labels(result: SliceResult) -> tuple[int, NDArray[np.unsignedinteger]]:
+def index_and_labels(result: SliceResult) -> tuple[int, NDArray[np.integer]]:
     """What `segment` keeps of a slice."""
     return result.index, result.labels

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.paint.objects import INSIDE
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.config import TrainConfig
 
@@ -24,6 +25,10 @@ def class_table(values: Sequence[int], config: TrainConfig, init: Adapter | None
         ClassInfo(value, f"class {value}", COLORS[position % len(COLORS)])
         for position, value in enumerate(values)
     ]
+    if config.painted == "objects":  # the names in the config are of single objects
+        name = config.class_names.get(INSIDE, "object")
+        inside, border = (known.get(info.value, info) for info in default)
+        return replace(inside, name=name), replace(border, name=f"{name} border")
     named = [known.get(info.value, info) for info in default]
     names, colors = config.class_names, config.class_colors
     return tuple(

@@ -170,6 +170,7 @@ class _Run:
     everything: CropSampler
     readers: Sequence[SliceReader]
     classes: tuple[ClassInfo, ...]
+    border: int
     provenance: Mapping[str, Any]
     clock: Clock
     batch_size: int
@@ -334,6 +335,7 @@ class _Run:
             method=self.config.method,
             salt=self.segmenter.salt or self.config.salt,
             classes=self.classes,
+            border=self.border,
             preprocess=self.readers[0].preprocess,
             training={
                 **self.provenance,
@@ -399,6 +401,7 @@ def _start(
         everything,
         readers,
         class_table(annotations.values, config, init),
+        annotations.border,
         {
             **provenance(images, annotations, config, split, device),
             "intensities": mean_profile(readers),

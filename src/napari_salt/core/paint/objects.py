@@ -1,0 +1,74 @@
+"""Painted objects, each with a number of its own, as two classes: their insides and their borders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.morphology import disk
+
+from napari_salt.core.paint.annotations import IGNORE, PaintedSlice, Target
+
+__all__ = ["BORDER", "INSIDE", "as_one_class", "border_width", "inside_and_border"]
+
+INSIDE, BORDER = 1, 2
+"""Class numbers, and label values, of objects without their borders, and of their borders."""
+
+BORDER_SHARE = 0.08
+"""Width of a border as a share of the objects' diameter."""
+
+
+def border_width(planes: Iterable[NDArray[np.int64]], background: int = 0) -> int:
+    """Pixels that the border of an object takes, from 1: a share of the objects' median diameter.
+
+    Parameters
+    ----------
+    planes
+        Numbers of objects, (Y, X); 0 and `background` are none.
+    """
+    areas: list[int] = []
+    for plane in planes:
+        numbers, counts = np.unique(plane, return_counts=True)
+        areas += counts[(numbers != 0) & (numbers != background)].tolist()
+    diameter = 2 * np.sqrt(np.median(areas) / np.pi) if areas else 0.0
+    return max(1, round(BORDER_SHARE * float(diameter)))
+
+
+def inside_and_border(
+    plane: NDArray[np.int64], width: int, background: int = 0, *, unpainted_is_background: bool = True
+) -> Target:
+    """Target of a slice of objects, as the classes `INSIDE` and `BORDER`.
+
+    A border is what lies within `width` pixels of another object or of background. An object that would
+    be nothing but border is inside as a whole.
+
+    Parameters
+    ----------
+    plane
+        Number of the object at each pixel, (Y, X).
+    background
+        Number that is background; 0 is, too, if `unpainted_is_background`, else it says nothing.
+    """
+    known = np.ones(plane.shape, bool) if unpainted_is_background else plane != 0
+    near = disk(width)  # type: ignore[no-untyped-call]
+    lowest = ndimage.minimum_filter(np.where(known, plane, plane.max() + 1), footprint=near, mode="nearest")
+    highest = ndimage.maximum_filter(np.where(known, plane, -1), footprint=near, mode="nearest")
+    objects = known & (plane != background) & (plane != 0)
+    inside = objects & (lowest == plane) & (highest == plane)
+    target = np.where(known, 0, IGNORE).astype(np.int16)
+    target[objects] = BORDER
+    target[inside] = INSIDE
+    thin = np.setdiff1d(plane[objects], plane[inside])
+    target[np.isin(plane, thin) & objects] = INSIDE
+    return target
+
+
+def as_one_class(slices: Sequence[PaintedSlice]) -> tuple[PaintedSlice, ...]:
+    """The same paint with borders as a part of what they surround."""
+    return tuple(
+        replace(painted, target=np.where(painted.target == BORDER, INSIDE, painted.target).astype(np.int16))
+        for painted in slices
+    )

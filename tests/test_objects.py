@@ -1,0 +1,306 @@
+"""Objects: painted by number, separated in a slice, linked through slices, scored."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tifffile
+
+import napari_salt as ns
+import tiny
+from napari_salt.cli import main
+from napari_salt.core.paint.annotations import IGNORE
+from napari_salt.core.paint.choices import choose_preprocess
+from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
+from napari_salt.core.paint.stacks import read_paint, training_stacks
+from napari_salt.core.segment.objects import linked, separated
+from napari_salt.io import read_labels
+from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.errors import AdapterError, InputError
+from napari_salt.terms.events import SliceResult
+from tiny import QUICK
+
+pytestmark = pytest.mark.usefixtures("tiny_base")
+
+OBJECTS = replace(QUICK, painted="objects")
+
+
+def squares(shape, *places, side=6):
+    """Squares numbered from 1 at (row, column)."""
+    plane = np.zeros(shape, np.int64)
+    for number, (row, column) in enumerate(places, start=1):
+        plane[row : row + side, column : column + side] = number
+    return plane
+
+
+def touching_discs(count=4):
+    """A stack of pairs of bright discs that touch, and the number of each disc."""
+    image, numbers = np.full((count, 64, 64), 100.0), np.zeros((count, 64, 64), np.uint16)
+    rows, columns = np.mgrid[:64, :64]
+    for index in range(count):
+        for number, (row, column) in enumerate([(20, 18), (20, 35), (46, 28), (46, 45)], start=1):
+            disc = (rows - row) ** 2 + (columns - column - index) ** 2 < 9**2
+            numbers[index][disc] = number
+            image[index][disc] = 1000
+    edge = inside_and_border(numbers.reshape(-1, 64).astype(np.int64), 1).reshape(numbers.shape) == BORDER
+    image[edge] = 600
+    noise = np.random.default_rng(0).normal(0, 20, image.shape)
+    return (image + noise).astype(np.float32), numbers
+
+
+# What is painted
+
+
+def test_borders_lie_inside_objects_against_others_and_background():
+    target = inside_and_border(squares((8, 14), (1, 1), (1, 7)), 1)
+    assert (target[2:6, 2:6] == INSIDE).all()
+    assert (target[2:6, 8:12] == INSIDE).all()
+    assert (target[2:6, [1, 6, 7, 12]] == BORDER).all()
+    assert (target[[1, 6], 1:13] == BORDER).all()
+    assert not target[0].any()
+
+
+def test_what_is_not_known_makes_no_border():
+    plane = squares((8, 14), (1, 1), (1, 7))
+    plane[plane == 2] = 9  # painted background
+    target = inside_and_border(plane, 1, 9, unpainted_is_background=False)
+    assert (target[plane == 0] == IGNORE).all()
+    assert (target[plane == 9] == 0).all()
+    assert (target[1:7, 1:6] == INSIDE).all()
+    assert (target[1:7, 6] == BORDER).all()
+
+
+def test_an_object_that_is_nothing_but_border_is_inside():
+    plane = squares((8, 8), (1, 1), side=2)
+    plane[4:8, 4:8] = 2
+    target = inside_and_border(plane, 1)
+    assert (target[plane == 1] == INSIDE).all()
+    assert set(np.unique(target[plane == 2])) == {INSIDE, BORDER}
+
+
+@pytest.mark.parametrize(("side", "width"), [(4, 1), (12, 1), (30, 3)])
+def test_large_objects_have_wide_borders(side, width):
+    assert border_width([squares((100, 100), (0, 0), (50, 50), side=side)]) == width
+    assert border_width([np.zeros((4, 4), np.int64)]) == 1
+
+
+def test_hundreds_of_objects_are_two_classes():
+    rows, columns = np.mgrid[:60, :60]
+    numbers = (rows // 3 * 20 + columns // 3 + 1)[None]
+    found = read_paint(training_stacks(numbers, numbers), OBJECTS)
+    assert (found.values, found.border) == ((1, 2), 2)
+    with pytest.raises(InputError, match="numbers of objects"):
+        read_paint(training_stacks(numbers, numbers), QUICK)
+
+
+def test_the_scale_is_chosen_for_objects_not_for_their_borders():
+    image, numbers = touching_discs()
+    sizes = []
+    for kind, paint in (("objects", numbers), ("classes", numbers > 0)):
+        config = replace(QUICK, painted=kind, pixel_scale=None)
+        stacks = training_stacks(np.tile(image, (1, 8, 8)), np.tile(paint, (1, 8, 8)).astype(np.uint16))
+        annotations = read_paint(stacks, config)
+        sizes.append(choose_preprocess([stacks[0].image], annotations, config, 256, None).pixel_scale)
+    assert sizes[0] == sizes[1]
+
+
+# From classes to objects
+
+
+def seen(plane, width=1):
+    """What an adapter that knows everything finds of a slice of numbered objects."""
+    target = inside_and_border(plane, width)
+    return 0.1 + 0.7 * np.stack([target == number for number in (0, INSIDE, BORDER)]).astype(np.float32)
+
+
+def test_touching_objects_come_apart():
+    plane = squares((10, 16), (1, 1), (1, 7))
+    (whole,) = np.unique(separated((plane > 0).astype(np.uint8), None)[plane > 0])
+    assert whole == 1
+    found = separated((plane > 0).astype(np.uint8), seen(plane))
+    assert len(np.unique(found)) == 3
+    assert not found[plane == 0].any()
+    first, second = (np.unique(found[plane == number]) for number in (1, 2))
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def test_a_speck_splits_no_object_but_a_small_object_stays_one():
+    plane = squares((30, 30), (2, 2), (2, 18), side=10)
+    probabilities = seen(plane)
+    probabilities[:, 5, 3] = 0.1, 0.1, 0.8  # so that a single pixel is cut off
+    probabilities[:, 5, 2] = 0.1, 0.8, 0.1
+    probabilities[:, 4, 3] = probabilities[:, 6, 3] = 0.1, 0.1, 0.8
+    probabilities[:, 20:23, 20:23] = np.array([0.1, 0.1, 0.8])[:, None, None]  # nothing but border
+    classes = (probabilities[0] < 0.5).astype(np.uint8)
+    assert len(np.unique(separated(classes, probabilities))) == 4
+
+
+def results(planes, classes=None, start=0):
+    """Slices as `segmentation_events` gives them, of planes of numbered objects."""
+    for index, plane in enumerate(planes, start=start):
+        labels = (plane > 0).astype(np.uint8) if classes is None else classes[index]
+        yield SliceResult(index, labels, seen(plane), 1)
+
+
+def numbers_at(found, *places):
+    return [int(plane[place]) for plane, place in zip(found, places, strict=True)]
+
+
+def test_objects_keep_their_numbers_from_slice_to_slice():
+    planes = [
+        squares((20, 30), (2, 2), (2, 12)),
+        squares((20, 30), (3, 13), (3, 3)),  # numbered the other way round
+        squares((20, 30), (3, 3)),
+        squares((20, 30), (3, 3), (3, 13)),  # another one in the old place: the slice above is empty there
+    ]
+    found = [result.labels for result in linked(results(planes), borders=True)]
+    assert found[0].dtype == np.int32
+    assert numbers_at(found, (5, 5), (5, 5), (5, 5), (5, 5)) == [1, 1, 1, 1]
+    assert numbers_at(found[:2], (5, 15), (5, 15)) == [2, 2]
+    assert found[3][5, 15] == 3
+
+
+def test_the_best_overlap_is_the_same_object():
+    planes = [squares((20, 30), (2, 2)), squares((20, 30), (2, 3), (9, 2))]
+    planes[1][8:10, 2:8] = 2
+    planes[1][5:8, 3:9] = 0
+    planes[1][6:8, 2:8] = 2
+    found = [result.labels for result in linked(results(planes), borders=True)]
+    assert found[1][3, 5] == 1
+    assert found[1][9, 5] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [({}, True), ({"unrelated": True}, False), ({"group": 1}, False), ({"group": 2}, True)],
+)
+def test_objects_are_linked_only_through_what_belongs_together(options, same):
+    planes = [squares((20, 30), (2, 2))] * 2
+    first, second = (result.labels.max() for result in linked(results(planes), borders=True, **options))
+    assert (first == second) == same
+
+
+def test_slices_with_a_gap_are_not_linked():
+    planes = [squares((20, 30), (2, 2))] * 3
+    apart = (result for result in results(planes) if result.index != 1)
+    assert [int(result.labels.max()) for result in linked(apart, borders=True)] == [1, 2]
+
+
+def test_objects_of_two_classes_are_two():
+    plane = squares((20, 30), (2, 2))
+    classes = [(plane > 0).astype(np.uint8), 2 * (plane > 0).astype(np.uint8)]
+    found = linked(results([plane, plane], classes), borders=False)
+    assert [int(result.labels.max()) for result in found] == [1, 2]
+
+
+# The whole job
+
+
+@pytest.fixture(scope="module")
+def trained():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        tiny.use(monkeypatch)
+        image, numbers = touching_discs()
+        paint = np.zeros_like(numbers)
+        paint[[0, 3]] = numbers[[0, 3]]
+        return ns.train(image, paint, replace(OBJECTS, steps=150, batch_size=4))
+
+
+def test_an_adapter_of_objects_finds_classes_as_others_do(trained):
+    image, numbers = touching_discs()
+    assert (trained.border, trained.values) == (2, (1, 2))
+    assert [info.name for info in trained.classes] == ["object", "object border"]
+    found = ns.segment(image, trained)
+    assert found.dtype == np.uint8
+    assert set(np.unique(found)) == {0, 1}
+    assert ns.evaluate(found, (numbers > 0).astype(np.uint8)).mean_dice > 0.9
+
+
+def test_objects_of_a_volume_have_numbers(trained):
+    """The tiny base sees pixels in blocks of eight, and cannot part what touches."""
+    image, _ = touching_discs()
+    found = ns.segment(image, trained, SegmentConfig(objects=True))
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found > 0, ns.segment(image, trained) > 0)
+    numbers = [set(np.unique(plane)) - {0} for plane in found]
+    assert len(numbers[0]) >= 2
+    assert numbers[0] <= numbers[-1]
+
+
+def test_the_file_says_which_class_is_border(trained, tmp_path):
+    path = trained.save(tmp_path / "a.safetensors")
+    assert ns.Adapter.load(path).border == AdapterCard.read(path).border == 2
+    assert "border" not in tiny.adapter().metadata()
+    for wrong in ("1", "3", "-2", "x", "1e9"):
+        metadata = trained.metadata() | {"border": wrong}
+        with pytest.raises(AdapterError, match="border"):
+            AdapterCard.from_metadata(path, metadata, {})
+
+
+def test_training_goes_on_only_from_an_adapter_that_knows_borders(trained):
+    image, numbers = touching_discs()
+    assert ns.train(image, numbers, OBJECTS, init=trained).border == 2
+    classes = ns.train(image, (numbers > 0).astype(np.uint8), QUICK)
+    with pytest.raises(InputError, match="has the classes 1, and no borders of objects"):
+        ns.train(image, numbers, OBJECTS, init=classes)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch, trained):
+    monkeypatch.chdir(tmp_path)
+    image, numbers = touching_discs()
+    tifffile.imwrite("image.tif", image, photometric="minisblack")
+    tifffile.imwrite("numbers.tif", numbers, photometric="minisblack")
+    trained.save("a.safetensors")
+
+
+@pytest.mark.usefixtures("files")
+def test_objects_on_the_command_line(capsys):
+    segment = ["segment", "image.tif", "--adapter", "a.safetensors", "--device", "cpu"]
+    train = ["train", "image.tif", "numbers.tif", "--painted", "objects", "--base", "tiny", "--steps", "2"]
+    assert main([*train, "--out", "b.safetensors"]) == 0
+    assert AdapterCard.read("b.safetensors").border == 2
+    assert main([*segment, "--objects", "--out", "o.tif"]) == 0
+    assert read_labels("o.tif").data.dtype == np.int32
+    capsys.readouterr()
+    assert main(["evaluate", "o.tif", "numbers.tif", "--objects", "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert (score["true"], score["predicted"]) == (4, int(read_labels("o.tif").data.max().compute()))
+    assert main(["evaluate", "o.tif", "numbers.tif", "--objects", "--each-slice"]) == 0
+    assert "16 are labelled" in capsys.readouterr().out
+    for wrong in (["--resume"], ["--dask", "tcp://127.0.0.1:1"]):
+        assert main([*segment, "--objects", "--out", "o.tif", *wrong]) == 2
+        assert f"leave out {wrong[0]}" in capsys.readouterr().err
+    assert main(["evaluate", "o.tif", "numbers.tif", "--objects", "--3d"]) == 2
+    assert "leave out --classes and --3d" in capsys.readouterr().err
+
+
+# Scores
+
+
+def test_scores_of_objects():
+    truth = squares((20, 30), (2, 2), (2, 12), (10, 2))[None]
+    found = squares((20, 30), (2, 2), (2, 14), (12, 20))[None]
+    found[0, 10:16, 2:6] = 7  # two thirds of the third
+    score = ns.evaluate_objects(found, truth)
+    # (2, 14) and (2, 12) share 24 of 48 pixels, no match; matched are the first wholly, the third by 2/3.
+    assert (score.predicted, score.true, score.matched) == (4, 3, 2)
+    assert score.ap50 == pytest.approx(2 / 5)
+    assert score.pq == pytest.approx((1 + 2 / 3) / 3.5)
+
+
+def test_objects_end_with_their_slice_if_one_says_so():
+    plane = squares((20, 30), (2, 2))
+    truth, found = np.stack([plane, plane]), np.stack([plane, 5 * plane])
+    assert ns.evaluate_objects(found, truth).matched == 0
+    assert ns.evaluate_objects(found, truth, each_slice=True).matched == 2
+    assert ns.evaluate_objects(found, truth, mask=np.stack([plane > 0, plane < 0])).ap50 == 1
+
+
+def test_nothing_agrees_with_nothing():
+    empty = np.zeros((2, 4, 4), np.uint8)
+    assert ns.evaluate_objects(empty, empty).ap50 == 1
+    assert TrainConfig().painted == "classes"
