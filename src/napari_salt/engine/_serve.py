@@ -285,7 +285,7 @@ class Engine:
         adapter = self._adapter(request.adapter)
         segmenter = self._segmenter(request.adapter, request.device, adapted=request.adapted)
         reader = self._reader(request.image, adapter.preprocess, request.pixel_size)
-        return preview(segmenter, reader, adapter.values, request.index, request.centre)
+        return preview(segmenter, reader, adapter.shown_values, request.index, request.centre)
 
     def _mask(self, request: messages.Ask) -> messages.Mask:
         from napari_salt.terms.prompt_set import PromptSet

@@ -50,4 +50,4 @@ class LoadedAdapter:
             return self.card.name
         if self.path is not None:
             return self.path.name.removesuffix(".safetensors").removesuffix(".salt")
-        return " ".join(info.name for info in self.card.classes[:3])
+        return " ".join(info.name for info in self.card.shown_classes[:3])

@@ -176,12 +176,13 @@ class SessionState:
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
         """What the paint and the adapter know as classes; names are the user's, colours the layer's."""
-        infos = {c.value: c for c in (self.adapter.card.classes if self.adapter else ())}
+        infos = {c.value: c for c in (self.adapter.card.shown_classes if self.adapter else ())}
+        kind = "object" if self.options.train.painted == "objects" else "class"
         painted = self.paint.values if self.paint else ()
         background = self.options.background_label
         rows = []
         for value in sorted({*infos, *painted}):
-            known = infos.get(value, ClassInfo(value, f"class {value}", "#808080"))
+            known = infos.get(value, ClassInfo(value, f"{kind} {value}", "#808080"))
             name = "background" if value == background else self.class_names.get(value, known.name)
             color = class_color(self.labels, value) if self.labels is not None else known.color
             rows.append(ClassInfo(value, name, color))

@@ -130,7 +130,8 @@ class Training(SessionJob):
         if not go_on and not session.may_discard_adapter():
             return
         snapshot = session.paint.snapshot()
-        names = {info.value: info.name for info in session.classes}
+        objects = session.options.train.painted == "objects"
+        names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
         colors = {info.value: info.color for info in session.classes}
         try:
             config = session.options.train_config(tuple(snapshot.planes), names, colors, session.source.group)

@@ -98,10 +98,15 @@ class AdapterCard:
         return tuple(c.value for c in self.classes)
 
     @property
+    def shown_classes(self) -> tuple[ClassInfo, ...]:
+        """The classes that a user knows of: all but borders of objects."""
+        return tuple(info for info in self.classes if info.value != self.border)
+
+    @property
     def shown_values(self) -> tuple[int, ...]:
         """Label value that each class is shown as: the borders of objects as what they surround."""
-        others = [value for value in self.values if value != self.border]
-        return tuple(others[0] if value == self.border else value for value in self.values)
+        inside = self.shown_classes[0].value
+        return tuple(inside if value == self.border else value for value in self.values)
 
     @property
     def held_out_dice(self) -> dict[int, float]:

@@ -42,7 +42,7 @@ class Adapter(AdapterCard):
 
     def __repr__(self) -> str:
         called = f"{printable(shortened(self.name, 60))!r}, " if self.name else ""
-        names = printable(class_names(self.classes))
+        names = printable(class_names(self.shown_classes))
         return (
             f"<Adapter {called}classes {names}; base {printable(self.base_model)}, "
             f"{self.parameter_count:,} parameters>"

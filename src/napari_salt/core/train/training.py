@@ -19,6 +19,7 @@ from napari_salt.core.paint.annotations import Annotations, PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation, CropSampler
 from napari_salt.core.paint.likeness import mean_profile
+from napari_salt.core.paint.objects import INSIDE
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.split import Split, hold_out
 from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of, training_stacks
@@ -281,7 +282,8 @@ class _Run:
     def look(self, index: int, centre: tuple[float, float]) -> Preview:
         """Segment the square around a point as the adapter of this moment would."""
         with self.average.in_place():
-            return preview(self.segmenter, self.readers[0], [c.value for c in self.classes], index, centre)
+            values = [INSIDE if c.value == self.border else c.value for c in self.classes]
+            return preview(self.segmenter, self.readers[0], values, index, centre)
 
     def _measure(self, paint: Sequence[PaintedSlice] | None = None) -> dict[int, float]:
         """Dice of the classes that can be scored, on held-out paint, or on what is given."""

@@ -159,7 +159,7 @@ def _state(spec: BaseSpec) -> str:
 
 def _describe(adapter: LoadedAdapter) -> str:
     card = adapter.card
-    classes = class_names(card.classes)
+    classes = class_names(card.shown_classes)
     dice = list(card.held_out_dice.values())
     score = f", held-out Dice {sum(dice) / len(dice):.2f}" if dice else ""
     saved = "" if adapter.path else " - not saved yet"
