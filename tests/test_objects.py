@@ -95,6 +95,12 @@ def test_hundreds_of_objects_are_two_classes():
         read_paint(training_stacks(numbers, numbers), QUICK)
 
 
+def test_an_image_in_the_place_of_objects_is_refused():
+    grey = np.random.default_rng(0).integers(0, 60_000, (2, 32, 32), np.uint16)
+    with pytest.raises(InputError, match=r"half of the \d+ objects have no more than 1 pixels"):
+        read_paint(training_stacks(grey, grey), OBJECTS)
+
+
 def test_the_scale_is_chosen_for_objects_not_for_their_borders():
     image, numbers = touching_discs()
     sizes = []

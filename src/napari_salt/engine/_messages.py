@@ -57,17 +57,24 @@ class StackInfo:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PaintedStack:
+    """An image with paint."""
+
+    image: StackInfo
+    labels: StackInfo
+    pixel_size: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train on `labels`; `init` is the digest of the adapter to go on from.
+    """Train on the paint of `stacks`; `init` is the digest of the adapter to go on from.
 
     `strokes_known` says that the user has been asked whether the paint is strokes.
     """
 
-    image: StackInfo
-    labels: StackInfo
+    stacks: tuple[PaintedStack, ...]
     config: TrainConfig
     init: str | None = None
-    pixel_size: float | None = None
     strokes_known: bool = False
 
 

@@ -160,7 +160,8 @@ class Engine:
         from napari_salt.core.train.forest import forest_held_out_dice, forest_verdict
         from napari_salt.core.train.training import events_of
 
-        stacks = training_stacks(self._stack(job.image), self._stack(job.labels), job.pixel_size)
+        images, labels = ([self._stack(getattr(s, side)) for s in job.stacks] for side in ("image", "labels"))
+        stacks = training_stacks(images, labels, [stack.pixel_size for stack in job.stacks])
         init = self._adapter(job.init) if job.init else None
         self._fetch_base(init.base_model if init else job.config.base)
         if not job.strokes_known and self._strokes(stacks, job):

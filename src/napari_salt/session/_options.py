@@ -88,12 +88,12 @@ class Options:
 
     def train_config(
         self,
-        slices: tuple[int, ...],
+        slices: tuple[int, ...] | None,
         names: Mapping[int, str],
         colors: Mapping[int, str],
         group: int | None = None,
     ) -> TrainConfig:
-        """How to train on the painted `slices` of a stack with `group` slices per time point."""
+        """How to train on `slices` (None: all that are painted); time points have `group` slices."""
         return replace(
             self.train,
             slices=slices,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 from napari_salt._guard import Connections, Reports
 from napari_salt.session._flat_stack import FlatStack, PaintSnapshot
 from napari_salt.session._image_source import ImageSource
+from napari_salt.terms.errors import InputError
 from napari_salt.terms.paint_checks import Lines, lines_of, painted_across
 
-__all__ = ["PaintTable", "PaintWatch"]
+__all__ = ["PaintTable", "PaintWatch", "Pair"]
 
 MAX_COUNTED_VALUE = 65_535
 
@@ -96,6 +98,33 @@ class PaintTable:
         """Copy the painted slices as they are now."""
         planes = {index: self._labels[index].copy() for index in self.slices}
         return PaintSnapshot(self._labels.shape, planes)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """An image and the labels layer with its paint."""
+
+    source: ImageSource
+    labels: Labels
+
+    @property
+    def name(self) -> str:
+        """Both layers' names."""
+        return f"{self.labels.name} on {self.source.layer.name}"
+
+    def snapshot(self) -> PaintSnapshot:
+        """Copy the painted slices as they are now.
+
+        Raises
+        ------
+        InputError
+            If the labels do not fit the image any more, or there is no paint.
+        """
+        table = PaintTable(self.source.labels_stack(self.labels))
+        table.count()
+        if not table.slices:
+            raise InputError(f"nothing is painted on {self.name}; paint there, or drop the pair")
+        return table.snapshot()
 
 
 class PaintWatch:

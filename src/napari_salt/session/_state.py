@@ -21,7 +21,7 @@ from napari_salt.session._autosave import Autosave
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._layers import PLACEMENT, align, class_color, colormap_of, new_labels
 from napari_salt.session._options import Options
-from napari_salt.session._paint import PaintTable, PaintWatch
+from napari_salt.session._paint import PaintTable, PaintWatch, Pair
 from napari_salt.terms.card import AdapterCard, ClassInfo
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.limits import MAX_CLASS_NAME
@@ -72,6 +72,8 @@ class SessionState:
     ----------
     changed
         A signal for each thing that may change.
+    pairs
+        Images and labels that training learns from as well, whatever is chosen.
     problem
         Emits one line for the user, and the name of the control at fault or "".
     """
@@ -87,6 +89,7 @@ class SessionState:
         self.options = Options()
         self.source: ImageSource | None = None
         self.labels: Labels | None = None
+        self.pairs: tuple[Pair, ...] = ()
         self.adapter: LoadedAdapter | None = None
         self.adapted = True
         self.class_names: dict[int, str] = {}
@@ -147,6 +150,25 @@ class SessionState:
             self.problem.emit("there is no image; open one first (File > Open)", "image")
             return
         self.set_labels(new_labels(self.viewer, self.source))
+
+    def keep_pair(self) -> None:
+        """Learn from the chosen image and labels also when others are chosen."""
+        if self.source is None or self.paint is None or self.labels is None:
+            self.problem.emit(self.misfit or self.no_image or "choose a labels layer with paint", "labels")
+            return
+        self.drop_pair(self.labels)
+        self.pairs = (*self.pairs, Pair(self.source, self.labels))
+        self.changed.labels.emit()
+
+    def drop_pair(self, labels: Labels) -> None:
+        """Learn from these labels only while they are chosen."""
+        self.pairs = tuple(pair for pair in self.pairs if pair.labels is not labels)
+        self.changed.labels.emit()
+
+    @property
+    def other_pairs(self) -> tuple[Pair, ...]:
+        """The kept pairs that are not chosen."""
+        return tuple(pair for pair in self.pairs if pair.labels is not self.labels)
 
     @property
     def paint(self) -> PaintTable | None:

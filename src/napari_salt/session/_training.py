@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from napari_salt.engine._messages import Failed, Finished, ForestScored, StrokesFound, Train, Trained
+from napari_salt.engine._messages import (
+    Failed,
+    Finished,
+    ForestScored,
+    PaintedStack,
+    StrokesFound,
+    Train,
+    Trained,
+)
 from napari_salt.session._job import SessionJob
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.errors import SaltError
+from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.paint_checks import check_class_count
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_salt.session._flat_stack import PaintSnapshot
+    from napari_salt.session._image_source import ImageSource
     from napari_salt.session._state import SessionState
 
 __all__ = ["History", "Training"]
@@ -134,8 +144,13 @@ class Training(SessionJob):
         names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
         colors = {info.value: info.color for info in session.classes}
         try:
-            config = session.options.train_config(tuple(snapshot.planes), names, colors, session.source.group)
-            session.autosave.paint(snapshot, session.source.layer.name)
+            pairs = [
+                (session.source, snapshot),
+                *((pair.source, pair.snapshot()) for pair in session.other_pairs),
+            ]
+            config = session.options.train_config(_slices(pairs), names, colors, _group(pairs))
+            for source, paint in pairs:
+                session.autosave.paint(paint, source.layer.name)
         except SaltError as error:
             session.problem.emit(str(error), "train")
             return
@@ -146,13 +161,18 @@ class Training(SessionJob):
         session.run(
             "train",
             Train(
-                image=session.engine.offer(session.source.stack),
-                labels=session.engine.offer(snapshot),
+                stacks=tuple(
+                    PaintedStack(
+                        image=session.engine.offer(source.stack),
+                        labels=session.engine.offer(paint),
+                        pixel_size=source.pixel_size,
+                    )
+                    for source, paint in pairs
+                ),
                 config=config,
                 init=session.engine.offer_adapter(session.adapter.digest, session.adapter.content)
                 if go_on and session.adapter
                 else None,
-                pixel_size=session.source.pixel_size,
                 strokes_known=session.labels in self._asked,
             ),
         )
@@ -232,10 +252,33 @@ class Training(SessionJob):
             return self.note or history.message
         card = self._session.adapter.card if self._session.adapter else None
         facts = card.training if card else {}
-        slices = len(facts.get("painted_slices", ()))
+        slices = sum(len(each.get("painted_slices", ())) for each in (facts, *facts.get("more_stacks", ())))
         plural = "slice" if slices == 1 else "slices"
         where = facts.get("held_out", "")
         text = f"held-out Dice {history.best_dice:.2f} on {where}, from {slices} painted {plural}"
         if history.forest:
             text += f"; random forest on the same paint {fmean(history.forest.values()):.2f}"
         return text
+
+
+def _slices(pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> tuple[int, ...] | None:
+    """Slices to learn from; of several stacks all that are painted."""
+    return tuple(pairs[0][1].planes) if len(pairs) == 1 else None
+
+
+def _group(pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> int | None:
+    """Slices of one time point, of all stacks.
+
+    Raises
+    ------
+    InputError
+        If they do not agree.
+    """
+    first = pairs[0][0]
+    for source, _ in pairs[1:]:
+        if source.group != first.group:
+            raise InputError(
+                f"{first.layer.name} has {first.group or 'all'} slices in a time point, {source.layer.name} "
+                f"{source.group or 'all'}; train together on stacks that agree in that"
+            )
+    return first.group

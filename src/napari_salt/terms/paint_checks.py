@@ -69,6 +69,6 @@ def check_class_count(values: Collection[int]) -> None:
         raise InputError(
             f"the labels hold {len(values)} different values or more, and each would become a class (at most "
             f"{MOST_CLASSES}); they look like numbers of objects, as Cellpose and StarDist write them, or "
-            "like an image: give all objects of one class the same value, such as labels > 0, and check that "
-            "image and labels are not swapped"
+            "like an image: say that they are objects (--painted objects), or give all objects of one class "
+            "the same value, such as labels > 0, and check that image and labels are not swapped"
         )

@@ -11,12 +11,14 @@ from scipy import ndimage
 from skimage.morphology import disk
 
 from napari_salt.core.paint.annotations import IGNORE, PaintedSlice, Target
+from napari_salt.terms.errors import InputError
 
 __all__ = ["BORDER", "INSIDE", "as_one_class", "border_width", "inside_and_border"]
 
 INSIDE, BORDER = 1, 2
 """Class numbers, and label values, of objects without their borders, and of their borders."""
 
+LEAST_AREA = 4
 BORDER_SHARE = 0.08
 """Width of a border as a share of the objects' diameter."""
 
@@ -28,11 +30,21 @@ def border_width(planes: Iterable[NDArray[np.int64]], background: int = 0) -> in
     ----------
     planes
         Numbers of objects, (Y, X); 0 and `background` are none.
+
+    Raises
+    ------
+    InputError
+        If most objects are of a few pixels.
     """
     areas: list[int] = []
     for plane in planes:
         numbers, counts = np.unique(plane, return_counts=True)
         areas += counts[(numbers != 0) & (numbers != background)].tolist()
+    if areas and np.median(areas) < LEAST_AREA:
+        raise InputError(
+            f"half of the {len(areas)} objects have no more than {int(np.median(areas))} pixels: these look "
+            "like grey values; check that image and labels are not swapped"
+        )
     diameter = 2 * np.sqrt(np.median(areas) / np.pi) if areas else 0.0
     return max(1, round(BORDER_SHARE * float(diameter)))
 

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from napari_salt.core.paint.annotations import (
     Annotations,
     PaintedSlice,
@@ -55,7 +53,9 @@ def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[Tr
     InputError
         If the lists differ in length, labels do not cover their image, or kinds of images are mixed.
     """
-    several = isinstance(labels, list | tuple) and any(np.ndim(each) == 3 for each in labels)
+    several = isinstance(labels, list | tuple) and any(
+        len(getattr(each, "shape", ())) == 3 for each in labels
+    )
     images, paints = (image, labels) if several else ([image], [labels])
     if not isinstance(images, list | tuple) or len(images) != len(paints):
         found = len(images) if isinstance(images, list | tuple) else "one image"

@@ -23,7 +23,7 @@ from qtpy.QtWidgets import (
 
 from napari_salt._guard import connect
 from napari_salt.gui.panels._options import OptionControls
-from napari_salt.gui.panels._panel import Panel, button, explain, row, words
+from napari_salt.gui.panels._panel import Fold, Panel, button, explain, row, words
 from napari_salt.session._layers import made_by_us
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.slice_ranges import parse_slices
@@ -39,6 +39,7 @@ PROMPT = (
     "Click on an object to see its mask (Alt-click: not this), or drag a box around it; Shift-M paints the "
     "mask as the selected label, Clear forgets it. Undo with Ctrl-Z."
 )
+KEEP = "Learn from this image and its labels also when others are chosen: one training from several stacks."
 ROW_HEIGHT = 22
 TABLE_HEIGHT, LIST_HEIGHT = 96, 60
 
@@ -96,6 +97,16 @@ class AnnotatePanel(Panel):
         self.form.addRow(self.problem)
         self.align = button("Align", "Lay the labels layer on the image.", session.align_labels)
         self.form.addRow(self.align)
+        self.keep = button("Keep pair", KEEP, session.keep_pair)
+        self.drop = button("Drop pair", "Learn from the selected pair no more.", self._drop)
+        self.pairs = QListWidget()
+        self.pairs.setToolTip("Image and labels that training learns from as well.")
+        self.pairs.setFixedHeight(LIST_HEIGHT)
+        self.several = Fold("several stacks")
+        form = Panel.form_of(self.several)
+        form.addRow(row(self.keep, self.drop))
+        form.addRow(self.pairs)
+        self.form.addRow(self.several)
 
     def _make_tables(self) -> None:
         self.table = QTableWidget(0, len(COLUMNS))
@@ -159,6 +170,9 @@ class AnnotatePanel(Panel):
             session.set_labels(None)
         if session.source is not None and session.source.layer not in layers:
             session.set_image(None)
+        for pair in session.pairs:
+            if pair.labels not in layers or pair.source.layer not in layers:
+                session.drop_pair(pair.labels)
         if session.source is None:
             images = [layer for layer in layers if isinstance(layer, Image)]
             if images:
@@ -200,6 +214,25 @@ class AnnotatePanel(Panel):
         self.problem.setText(session.misfit)
         self.problem.setVisible(bool(session.misfit))
         self.align.setVisible(session.misplaced)
+        self._fill_pairs()
+
+    def _fill_pairs(self) -> None:
+        session = self.session
+        chosen = self.pairs.currentRow()
+        self.pairs.clear()
+        for pair in session.pairs:
+            item = QListWidgetItem(pair.name)
+            item.setData(VALUE_ROLE, pair.labels)
+            self.pairs.addItem(item)
+        self.pairs.setCurrentRow(min(max(chosen, 0), len(session.pairs) - 1))
+        for widget in (self.pairs, self.drop):
+            widget.setVisible(bool(session.pairs))
+        explain(self.keep, "" if session.paint else "choose an image and labels that fit it first", KEEP)
+
+    def _drop(self) -> None:
+        item = self.pairs.currentItem()
+        if item is not None:
+            self.session.drop_pair(item.data(VALUE_ROLE))
 
     def _fill_axes(self, source: Any) -> None:
         self.level.setMaximum(len(source.layer.data) - 1 if source.layer.multiscale else 0)
