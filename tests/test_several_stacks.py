@@ -14,9 +14,11 @@ from napari_salt.cli import main
 from napari_salt.core.metrics import dice
 from napari_salt.core.paint.annotations import PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
+from napari_salt.core.paint.crops import Augmentation
 from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import read_paint, readers_of, training_stacks
+from napari_salt.core.train import training
 from napari_salt.core.train.forest import forest_held_out_dice
 from napari_salt.terms.config import Preprocess, TrainConfig
 from napari_salt.terms.errors import InputError
@@ -32,6 +34,9 @@ pytestmark = pytest.mark.usefixtures("tiny_base")
 
 def paint(truth, *slices, value=1):
     return value * tiny.painted(truth, *slices)
+
+
+PAINT, OTHER_PAINT = paint(TRUTH, 1), paint(OTHER_TRUTH, 2)
 
 
 def test_two_stacks_are_learnt_from_each_in_its_own_intensities():
@@ -110,6 +115,31 @@ def test_pixel_sizes_are_each_stacks_own():
     assert choose_preprocess(images, annotations, TrainConfig(), tiny.SIZE, 0.5).pixel_size == 0.5
 
 
+@pytest.fixture
+def varied(monkeypatch):
+    """What the crops of each training were varied by."""
+    found, real = [], training.CropSampler
+
+    def noting(readers, slices, size, augmentation, seed):
+        found.append((augmentation.contrast, augmentation.brightness, augmentation.gamma))
+        return real(readers, slices, size, augmentation, seed)
+
+    monkeypatch.setattr(training, "CropSampler", noting)
+    return found
+
+
+def test_intensities_are_varied_only_where_they_mean_something_else_elsewhere(varied):
+    nothing, usual = (0, 0, 0), (Augmentation.contrast, Augmentation.brightness, Augmentation.gamma)
+    adapter = ns.train(IMAGE, PAINT, QUICK)
+    ns.train(IMAGE, paint(TRUTH, 1, 3), QUICK, init=adapter)  # more paint on the same stack
+    assert set(varied) == {nothing}
+    varied.clear()
+    ns.train([IMAGE, BRIGHT], [PAINT, OTHER_PAINT], QUICK)
+    ns.train(IMAGE, PAINT, replace(QUICK, independent=True))
+    ns.train(OTHER, OTHER_PAINT, QUICK, init=adapter)
+    assert set(varied) == {usual}
+
+
 def test_the_forest_is_scored_on_the_same_stack():
     stacks = training_stacks([IMAGE, BRIGHT, OTHER], [paint(TRUTH, 1), *[paint(OTHER_TRUTH, 2)] * 2])
     assert forest_held_out_dice(stacks, TrainConfig())[1] > 0.9
@@ -123,7 +153,6 @@ def test_a_list_of_planes_is_one_stack():
 
 
 COLOUR = np.stack([OTHER] * 3, -1)
-PAINT, OTHER_PAINT = paint(TRUTH, 1), paint(OTHER_TRUTH, 2)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from napari_salt.core.devices import fast_cpu, is_out_of_memory, resolve_device
 from napari_salt.core.paint.annotations import Annotations, PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation, CropSampler
+from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.paint.likeness import mean_profile
 from napari_salt.core.paint.objects import INSIDE
 from napari_salt.core.paint.preprocess import SliceReader
@@ -360,6 +361,16 @@ class _Run:
         logger.warning("the loss is not finite; step taken back, learning rate halved")
 
 
+def _one_stack(images: Sequence[StackLike], init: Adapter | None) -> bool:
+    """Whether all that is learnt, before and now, is of one stack, and so of one intensity window.
+
+    Absolute intensity means something there, as a forest on filters knows: without varied intensities plant
+    nuclei that fade with depth are found with Dice 0.746, with them 0.686 (100 steps; EM membranes, spinal
+    cord and hippocampi, also those of other patients, differ by 0.003 at most).
+    """
+    return len(images) == 1 and (init is None or bool(painted_slices(images[0], init)))
+
+
 def _start(
     stacks: Sequence[TrainingStack],
     annotations: Annotations,
@@ -389,6 +400,8 @@ def _start(
         init.widened(segmenter, annotations.values).write_to(segmenter)
     split = hold_out(annotations.slices, config.group)
     augmentation = Augmentation(turns=preprocess.turns)
+    if not config.independent and _one_stack(images, init):
+        augmentation = replace(augmentation, contrast=0.0, brightness=0.0, gamma=0.0)
     learning, everything = (
         CropSampler(readers, slices, segmenter.input_size, augmentation, config.seed)
         for slices in (split.training, annotations.slices)
