@@ -1,6 +1,9 @@
 """OpenVINO in torch's place: the same results, chosen where it pays."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -42,6 +45,17 @@ def test_it_computes_what_torch_computes(exact, n_classes):
     assert found.shape == expected.shape
     assert found.dtype == expected.dtype == torch.float32
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_it_sends_no_telemetry():
+    """On its own, as it is imported and in no continuous integration."""
+    code = "from napari_salt.core.segment import runtime; runtime._imported()\n"
+    code += "from openvino.tools.ovc import telemetry_utils; print(telemetry_utils.tm.__name__)"
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "openvino.tools.ovc.telemetry_stub"
 
 
 def test_it_follows_the_image():

@@ -35,3 +35,19 @@ def test_objects_are_learnt_from_and_counted(desk, tmp_path):
     desk.segment()  # anew: the numbers of two runs have nothing to do with each other
     assert "discs object [1]" in hands.layers()
     hands.screenshot(tmp_path / "objects.png")
+
+
+def test_a_stop_before_the_numbers_is_told(desk, base, tmp_path):
+    image, truth = tiny.discs(60)
+    desk.open(image, tiny.painted(truth, 1, 4))
+    desk.hands.choose("labels are", "numbers of objects", "Annotate")
+    desk.train(2)
+    hands = desk.hands
+    hands.unfold("options")
+    hands.tick("separate objects", "Segment", on=True)
+    hands.press("Stack")
+    hands.wait(lambda: desk.session.segmenting.progress[0] > 0)
+    hands.press("Stop", "Segment")
+    desk.finish()
+    hands.wait(lambda: hands.reads("stopped before the objects were numbered", "Segment"))
+    assert not hands.reads("left)", "Segment")

@@ -7,11 +7,12 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_salt.cli._commands import given, load, prepare_base, read_image
 from napari_salt.cli._outputs import Outputs
@@ -43,7 +44,7 @@ def segment(options: argparse.Namespace) -> Result:
     config = given(options, SegmentConfig(group=image.group))
     if config.objects and (options.resume or options.dask):
         given_too = "--resume" if options.resume else "--dask"
-        raise InputError(f"--objects links the slices in one run, from the first; leave out {given_too}")
+        raise InputError(f"--objects numbers the objects of all slices in one run; leave out {given_too}")
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
     lost = not_kept(options.out, image)
     if lost:
@@ -56,7 +57,10 @@ def segment(options: argparse.Namespace) -> Result:
         else:
             result, interrupted = run_segmentation(image, adapter, config, outputs)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("interrupted; --resume goes on from the slices finished so far") from None
+        text = "interrupted; --resume goes on from the slices finished so far"
+        if config.objects:
+            text = "interrupted before objects were numbered; nothing was written"
+        raise KeyboardInterrupt(text) from None
     seconds = duration(result["seconds"])
     if interrupted:
         tell(
@@ -112,6 +116,7 @@ class _Job:
     outputs: Outputs
     partial: PartialRun
     finished: set[int]
+    numbers: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def wanted(self) -> Sequence[int]:
@@ -145,11 +150,17 @@ class _Job:
         with closing(events), bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles
+                if self.config.objects and result.final:
+                    self.numbers[result.index] = result.labels
+                    continue
                 if result.index in self.finished:
                     continue
                 writing.do(self._keep, result, bar)
                 if interruption.requested:
                     break
+        if self.config.objects and len(self.numbers) < len(self.wanted):
+            self.partial.discard()
+            raise KeyboardInterrupt("interrupted before objects were numbered; nothing was written")
         return tiles
 
     def _keep(self, result: SliceResult, bar: Any) -> None:
@@ -164,7 +175,8 @@ class _Job:
         with LabelWriter(self.outputs.labels, self.image, len(self.image.data), dtype) as writer:
             for index in sorted(self.finished):
                 writer.fill(index)
-                writer.write(index, self.partial.read(index, "labels"))
+                labels = self.numbers.get(index)
+                writer.write(index, self.partial.read(index, "labels") if labels is None else labels)
             writer.fill()
         if self.outputs.probabilities is not None:
             self._write_probabilities(self.outputs.probabilities)

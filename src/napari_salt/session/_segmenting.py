@@ -31,12 +31,17 @@ __all__ = ["Segmenting"]
 
 @dataclass
 class Result:
-    """One output: what made it, which slices were asked for, and which are done."""
+    """One output: what made it, which slices were asked for, are done, and will not come again.
+
+    `objects` says that it is to hold their numbers.
+    """
 
     output: Output
     key: Any
+    objects: bool
     wanted: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
+    final: set[int] = field(default_factory=set)
 
     @property
     def left(self) -> tuple[int, ...]:
@@ -120,8 +125,17 @@ class Segmenting(SessionJob):
             found = message.result
             result.output.write(found.index, found.labels, found.probabilities)
             result.done.add(found.index)
+            if found.final:
+                result.final.add(found.index)
             self._show(len(result.wanted & result.done) / len(result.wanted))
         self._changed.emit()
+
+    def end(self) -> None:
+        """Close the progress bar; say if what is in the layer is not what was asked for."""
+        super().end()
+        result = self._result
+        if result is not None and result.objects and not result.wanted <= result.final:
+            self.on_warning("stopped before the objects were numbered: the layer holds classes")
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -188,7 +202,7 @@ class Segmenting(SessionJob):
         colormap = None if session.options.segment.objects else session.colormap  # None: napari's, by number
         made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
         output = Output(session.viewer, source, name, data, adapter.card.classes, colormap, maps, made_by)
-        return Result(output, self._key())
+        return Result(output, self._key(), session.options.segment.objects)
 
     def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:
         folder = self._session.options.folder

@@ -347,8 +347,8 @@ class SegmentConfig:
     )
     objects: bool = option(
         False,
-        "Give every object a number of its own, through neighbouring slices. Touching objects come apart "
-        "where the adapter has learnt from numbers of objects.",
+        "Give every object of the volume a number of its own. Touching objects come apart where the adapter "
+        "has learnt from numbers of objects.",
         "segmenting",
         label="separate objects",
     )

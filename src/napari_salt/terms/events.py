@@ -71,12 +71,16 @@ class SliceResult:
         float32, shape (K + 1, Y, X), background first.
     tiles
         Number of tiles it took.
+    final
+        False while objects have no numbers yet: the labels are classes, and all slices come again, without
+        probabilities.
     """
 
     index: int
     labels: NDArray[np.integer]
     probabilities: NDArray[np.float32]
     tiles: int
+    final: bool = True
 
 
 @dataclass(frozen=True)

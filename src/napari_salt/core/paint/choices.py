@@ -26,6 +26,8 @@ REACH, CLIPPED = 0.25, 0.1
 
 MAX_UPSCALING = 8.0
 NEARLY_WHOLE = 0.7
+OBJECT = 28.0
+"""Least diameter in model pixels where borders are learnt: SAM's masks have a quarter of the resolution."""
 LARGE, SMALL, VISIBLE = 110.0, 4.0, 8.0
 """Diameters in model pixels: larger objects are shrunk, smaller ones enlarged; the least in overviews."""
 
@@ -56,6 +58,8 @@ def choose_preprocess(
         input_size,
         oriented=oriented,
     )
+    if annotations.border and config.pixel_scale is None:
+        scale = max(scale, min(OBJECT / painted_diameter(painted), MAX_UPSCALING))
     return Preprocess(
         check_stack(first),
         scale,

@@ -19,7 +19,7 @@ INSIDE, BORDER = 1, 2
 """Class numbers, and label values, of objects without their borders, and of their borders."""
 
 LEAST_AREA = 4
-BORDER_SHARE = 0.08
+BORDER_SHARE = 0.2
 """Width of a border as a share of the objects' diameter."""
 
 

@@ -1,133 +1,152 @@
-"""From classes to objects: separated in each slice, and linked from slice to slice."""
+"""From classes to numbered objects: seeds and a watershed in the whole volume."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from skimage.measure import label
 from skimage.segmentation import watershed
 
 from napari_salt.core.paint.objects import BORDER, INSIDE
+from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceResult
 
-__all__ = ["linked", "separated"]
+__all__ = ["check_room", "numbered", "separated"]
 
 Objects = NDArray[np.int32]
 
-SAME_OBJECT = 0.25
-"""Overlap (intersection over union) from which objects of neighbouring slices are one, as in Cellpose."""
-SPECK = 0.1
-"""Seeds smaller than this share of the median seed are no objects of their own."""
+SPECK = 0.02
+"""Seeds and objects smaller than this share of the typical one (weighted by size) are none."""
+BYTES_PER_VOXEL = 40
+"""What labelling and watershed hold at once."""
 
 
-def linked(
+@dataclass(frozen=True)
+class _Seen:
+    """What is kept of a slice: 6 bytes a pixel at most."""
+
+    index: int
+    classes: NDArray[np.integer]
+    inside: NDArray[np.bool_]
+    border: NDArray[np.uint8]
+
+
+def check_room(voxels: int) -> None:
+    """Refuse more voxels than the free memory can number objects in.
+
+    Raises
+    ------
+    InputError
+    """
+    needed, free = voxels * BYTES_PER_VOXEL, psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"numbering the objects of {voxels / 1e6:.0f} million voxels takes {needed / 1e9:.1f} GB of "
+            f"memory, and {free / 1e9:.1f} GB are free; segment fewer slices, or close other programs"
+        )
+
+
+def numbered(
     results: Iterator[SliceResult], *, borders: bool, unrelated: bool = False, group: int | None = None
 ) -> Iterator[SliceResult]:
-    """Give each slice's objects numbers, int32 from 1, that neighbouring slices share.
+    """Give each slice as it is found, not `final`; when all are there, again with numbers of objects.
 
-    Objects of two slices are one if they are of one class and overlap most, by a quarter of their union
-    (`SAME_OBJECT`). Only the last slice is held in memory.
+    Objects are those of a volume of neighbouring slices (see `separated`), int32, from 1.
 
     Parameters
     ----------
     results
         Slices in the order of the stack, with classes as labels.
     borders
-        Whether the probabilities are those of background, insides and borders (see `separated`).
+        Whether the probabilities are those of background, insides and borders.
     unrelated
         Whether slices have nothing to do with each other.
     group
-        Number of slices of one time point; objects are not linked across time points.
+        Number of slices of one time point; objects end with it.
     """
-    used = 0
-    last: tuple[int, Objects, NDArray[np.integer]] | None = None
+    seen = []
     for result in results:
-        objects = separated(result.labels, result.probabilities if borders else None)
-        above = None
-        if last is not None and not unrelated and _are_neighbours(last[0], result.index, group):
-            above = last[1:]
-        numbers, used = _numbers(objects, result.labels, above, used)
-        objects = numbers[objects]
-        last = result.index, objects, result.labels
-        yield replace(result, labels=objects)
+        probabilities = result.probabilities
+        inside = probabilities.argmax(0) == INSIDE if borders else result.labels > 0
+        border = np.rint(255 * probabilities[BORDER if borders else 0]).astype(np.uint8)
+        seen.append(_Seen(result.index, result.labels, inside, border))
+        yield replace(result, final=False)
+        empty = probabilities[:0]
+    used = 0
+    for volume in _volumes(seen, group, unrelated=unrelated):
+        classes, inside, border = (
+            np.stack([getattr(each, name) for each in volume]) for name in ("classes", "inside", "border")
+        )
+        objects = separated(classes, inside if borders else None, border)
+        objects[objects > 0] += used
+        used = max(used, int(objects.max()))
+        for each, plane in zip(volume, objects, strict=True):
+            yield SliceResult(each.index, plane, empty, 0)
 
 
-def separated(classes: NDArray[np.integer], probabilities: NDArray[np.float32] | None) -> Objects:
-    """Objects of one slice, numbered from 1, int32.
+def separated(
+    classes: NDArray[np.integer], inside: NDArray[np.bool_] | None, border: NDArray[np.uint8]
+) -> Objects:
+    """Objects of a volume, numbered from 1, int32, shape (Z, Y, X).
 
-    Connected pixels of one class (8 neighbours). With `probabilities` (3, Y, X) of background, insides and
-    borders, insides are seeds from which a watershed on the probability of a border fills the classes:
-    touching objects come apart. What has no seed is an object as well.
+    Without `inside`, connected voxels of one class (26 neighbours). Else connected insides are seeds from
+    which a watershed on the probability of a border fills the classes: touching objects come apart. Specks
+    are nothing (see `SPECK`).
+
+    Parameters
+    ----------
+    classes
+        Shape (Z, Y, X), 0 is background.
+    inside
+        Where objects are without their borders; None if that is not known.
+    border
+        Probability of a border, 0 to 255.
     """
-    pieces: Objects = label(classes, background=0, connectivity=2).astype(np.int32)  # type: ignore[no-untyped-call]
-    if probabilities is None or not pieces.any():
+    if inside is None:
+        pieces: Objects = label(classes, background=0, connectivity=3).astype(np.int32)  # type: ignore[no-untyped-call]
         return pieces
-    inside = (probabilities.argmax(0) == INSIDE) & (pieces > 0)
-    seeds = label(inside, connectivity=1)  # type: ignore[no-untyped-call]
-    sizes = np.bincount(seeds.ravel())
-    sizes[0] = 0
-    if sizes.any():
-        specks = sizes < SPECK * np.median(sizes[sizes > 0])
-        # A speck counts where its piece has no other seed.
-        main = np.unique(pieces[(seeds > 0) & ~specks[seeds]])
-        seeds[specks[seeds] & np.isin(pieces, main)] = 0
-    empty = np.setdiff1d(np.unique(pieces), np.unique(pieces[seeds > 0]))
-    lonely = np.isin(pieces, empty) & (pieces > 0)
-    seeds = np.where(lonely, pieces + seeds.max(), seeds)
-    filled = watershed(probabilities[BORDER], seeds, mask=pieces > 0)  # type: ignore[no-untyped-call]
-    numbers = np.zeros(int(filled.max()) + 1, np.int32)
-    there = np.unique(filled[filled > 0])
-    numbers[there] = np.arange(1, len(there) + 1)
-    objects: Objects = numbers[filled]
-    return objects
+    seeds = _without_specks(label(inside & (classes > 0), connectivity=1))  # type: ignore[no-untyped-call]
+    objects = watershed(border, seeds, mask=classes > 0)  # type: ignore[no-untyped-call]
+    rest = label((classes > 0) & (objects == 0), connectivity=3)  # type: ignore[no-untyped-call]
+    objects = np.where(rest > 0, rest + objects.max(), objects)  # what has no seed is an object as well
+    return _renumbered(_without_specks(objects))
 
 
-def _are_neighbours(first: int, second: int, group: int | None) -> bool:
+def _volumes(seen: Sequence[_Seen], group: int | None, *, unrelated: bool) -> Iterator[Sequence[_Seen]]:
+    """Runs of neighbouring slices of one time point."""
+    start = 0
+    for position in range(1, len(seen) + 1):
+        if (
+            position == len(seen)
+            or unrelated
+            or not _are_neighbours(seen[position - 1 : position + 1], group)
+        ):
+            yield seen[start:position]
+            start = position
+
+
+def _are_neighbours(pair: Sequence[_Seen], group: int | None) -> bool:
+    first, second = (each.index for each in pair)
     return second - first == 1 and (group is None or first // group == second // group)
 
 
-def _numbers(
-    objects: Objects,
-    classes: NDArray[np.integer],
-    above: tuple[Objects, NDArray[np.integer]] | None,
-    used: int,
-) -> tuple[Objects, int]:
-    """The stack's number of each of a slice's objects, and how many are in use then."""
-    count = int(objects.max())
-    numbers = np.zeros(count + 1, np.int32)
-    for number, other in _pairs(objects, classes, above):
-        numbers[number] = other
-    fresh = np.flatnonzero(numbers[1:] == 0) + 1
-    numbers[fresh] = np.arange(used + 1, used + 1 + len(fresh))
-    return numbers, used + len(fresh)
-
-
-def _pairs(
-    objects: Objects,
-    classes: NDArray[np.integer],
-    above: tuple[Objects, NDArray[np.integer]] | None,
-) -> Iterator[tuple[int, int]]:
-    """Objects that are one with an object of the slice above, the best overlaps first, each once."""
-    if above is None:
-        return
-    theirs, their_classes = above
-    both = (objects > 0) & (theirs > 0) & (classes == their_classes)
-    pairs, overlaps = np.unique(np.stack([objects[both], theirs[both]]), axis=1, return_counts=True)
+def _without_specks(objects: NDArray[np.integer]) -> NDArray[np.integer]:
     sizes = np.bincount(objects.ravel())
-    their_numbers, counts = np.unique(theirs, return_counts=True)
-    their_sizes = dict(zip(their_numbers.tolist(), counts.tolist(), strict=True))
-    unions = [sizes[a] + their_sizes[b] for a, b in pairs.T.tolist()] - overlaps
-    shares = overlaps / unions
-    taken: set[int] = set()
-    given: set[int] = set()
-    for position in np.argsort(-shares, kind="stable"):
-        number, other = pairs[:, position].tolist()
-        if shares[position] < SAME_OBJECT:
-            return
-        if number not in given and other not in taken:
-            given.add(number)
-            taken.add(other)
-            yield number, other
+    sizes[0] = 0
+    if not sizes.any():
+        return objects
+    typical = (sizes.astype(float) ** 2).sum() / sizes.sum()
+    specks = sizes < SPECK * typical
+    return np.where(specks[objects], 0, objects)
+
+
+def _renumbered(objects: NDArray[np.integer]) -> Objects:
+    there = np.unique(objects[objects > 0])
+    numbers = np.zeros(int(objects.max()) + 1, np.int32)
+    numbers[there] = np.arange(1, len(there) + 1)
+    found: Objects = numbers[objects]
+    return found

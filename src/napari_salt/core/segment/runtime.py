@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import platform
+import sys
 import warnings
 from functools import cache
 from typing import Any
@@ -100,8 +101,7 @@ def _by_openvino(segmenter: Segmenter, streams: int) -> Forward:
     `streams` images are computed side by side; those that are left one after the other, by all threads.
     Which of them is the case decides how an image is rounded.
     """
-    import openvino
-
+    openvino = _imported()
     side = segmenter.input_size
     bfloat16 = compute_dtype(torch.device("cpu")) == torch.bfloat16
     options = {
@@ -131,6 +131,17 @@ def _by_openvino(segmenter: Segmenter, streams: int) -> Forward:
 
     requests(streams)  # so that a model that OpenVINO refuses is found out here
     return Forward(forward, streams)
+
+
+def _imported() -> Any:
+    """OpenVINO, which sends telemetry as it is imported unless it lacks the package for it.
+
+    It does so from a fork, which may hang for ever, as it inherits locks that nobody opens there.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
 
 
 def _converted(segmenter: Segmenter, example: Tensor) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 
@@ -16,7 +17,7 @@ from napari_salt.core.paint.likeness import unlikeness
 from napari_salt.core.paint.preprocess import SliceReader, Window
 from napari_salt.core.segment.cleanup import cleaned, smoothed
 from napari_salt.core.segment.memory import check_memory
-from napari_salt.core.segment.objects import linked
+from napari_salt.core.segment.objects import check_room, numbered
 from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
 from napari_salt.core.segment.threads import ahead
@@ -53,6 +54,9 @@ def segmentation_events(
 
     The next slice is read in the meantime, by a thread. Memory does not depend on the number of slices.
 
+    Where objects are numbered, each slice comes twice: with its classes as it is done, and with the objects'
+    numbers when all are done (see `SliceResult`).
+
     What makes the stack unlike the one that the adapter was trained on is logged before, as a warning (see
     `likeness.unlikeness`), and after it, that nothing but background was found.
 
@@ -70,7 +74,11 @@ def segmentation_events(
     with closing(results):
         if config.objects:
             unrelated = adapter.preprocess.independent
-            yield from linked(results, borders=bool(adapter.border), unrelated=unrelated, group=config.group)
+            count = 1 if unrelated else len(wanted_slices(config, len(reader)))
+            check_room(count * math.prod(reader.stack.shape[1:3]))
+            yield from numbered(
+                results, borders=bool(adapter.border), unrelated=unrelated, group=config.group
+            )
         else:
             yield from results
 

@@ -59,7 +59,7 @@ def segment(
     check_arguments(adapter, config)
     stack = as_stack(stack, "stack")
     if client is not None and config.objects:
-        raise InputError("objects are linked in one run, from the first slice; leave out the client")
+        raise InputError("objects of all slices are numbered in one run; leave out the client")
     labels = np.zeros(tuple(stack.shape[:3]), result_dtype(adapter.values, config))
     planes: Iterable[tuple[int, NDArray[np.integer]]]
     if client is None:
