@@ -47,6 +47,7 @@ def _quiet():
     logging.getLogger("ome_zarr").setLevel(logging.ERROR)  # labels without an image make it warn
 
 
+@pytest.mark.filterwarnings("ignore:.* keeps the voxel size, but not the position")
 @pytest.mark.parametrize("source", INPUTS)
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_from_every_format_to_every_other(tmp_path, source, suffix):

@@ -111,7 +111,7 @@ FORMATS: dict[str, Format] = {
             (".zarr",),
             open=_later("_zarr", "open_zarr"),
             planes=_later("_zarr", "ZarrPlanes"),
-            keeps=("position",),
+            keeps=("position", "unknown distance"),
             has_channels=True,
             is_folder=True,
             recognise=Path.is_dir,
