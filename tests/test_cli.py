@@ -16,7 +16,7 @@ import torch
 
 import tiny
 from napari_salt import samples
-from napari_salt.cli import main
+from napari_salt.cli import _demo, main
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.metrics import dice
 from napari_salt.core.segment.whole import segment
@@ -501,11 +501,14 @@ def test_ctrl_c_keeps_what_there_is():
     assert names(Path()) == [".out.tif.partial", "a.safetensors", "image.tif", "labels.tif", "out.tif"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_while_the_demo_compares_says_what_is_there():
-    process = start("demo", "--out", "here", "--minutes", "0.02")
-    code, err = interrupted_at(process, b"a random forest on filters")
-    assert code == 130
+def test_ctrl_c_while_the_demo_compares_says_what_is_there(monkeypatch, capsys):
+    def pressed(*_):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(_demo, "_forest", pressed)
+    monkeypatch.setattr(_demo, "SegmentConfig", lambda: SegmentConfig(views=1))  # four take a minute
+    assert main(["demo", "--out", "here", "--minutes", "0.02"]) == 130
+    err = capsys.readouterr().err
     assert err.splitlines()[-1].startswith("interrupted; the adapter is here")
     assert "nothing was written" not in err
     assert read_labels("here/segmentation.tif").data.shape == (31, 61, 57)
