@@ -24,6 +24,7 @@ from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import changed, options_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
+from napari_salt.terms.stack import common_group
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -39,6 +40,7 @@ __all__ = [
     "run_training",
     "suggest",
     "train",
+    "training_stacks",
 ]
 
 Config = TypeVar("Config", TrainConfig, SegmentConfig)
@@ -51,14 +53,16 @@ def train(options: argparse.Namespace) -> Result:
     """``napari-salt train``."""
     began = time.monotonic()
     _check_adapter_path(options.out)
-    pairs = [_read_pair(options, image, labels) for image, labels in _named_pairs(options)]
-    config = given(options, TrainConfig(group=_group_of([image for image, _ in pairs])))
+    pairs = _read_pairs(options)
+    group = common_group([(str(image.source), image.group) for image, _ in pairs])
+    config = given(options, TrainConfig(group=group))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
-    adapter, interrupted = run_training(pairs, config, options.out, init)
+    stacks = training_stacks(pairs)
+    adapter, interrupted = run_training(stacks, config, options.out, init)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
-            _compare_with_forest(pairs, config, adapter, init)
+            _compare_with_forest(stacks, config, adapter, init)
     ended = "stopped early; the best adapter so far is" if interrupted else "the adapter is"
     size = options.out.stat().st_size / 1e3
     tell(
@@ -68,41 +72,26 @@ def train(options: argparse.Namespace) -> Result:
     return training_summary(adapter), interrupted
 
 
-def _named_pairs(options: argparse.Namespace) -> list[tuple[Path, Path]]:
-    return [(options.image, options.labels), *((image, labels) for image, labels in options.stack)]
-
-
-def _read_pair(options: argparse.Namespace, image: Path, labels: Path) -> Pair:
-    stack = replace(
-        read_stack(image, axes=options.axes, channel=options.channel), true_pixel_size=options.pixel_size
-    )
-    return stack, read_labels(labels, axes=_label_axes(options.axes), like=stack)
-
-
-def _group_of(images: Sequence[Stack]) -> int | None:
-    """Slices of one time point, of all stacks."""
-    first = images[0].group
-    for image in images:
-        if image.group != first:
-            raise InputError(
-                f"{images[0].source} has {first or 'all'} slices in a time point, {image.source} "
-                f"{image.group or 'all'}; train together on stacks that agree in that"
-            )
-    return first
+def _read_pairs(options: argparse.Namespace) -> list[Pair]:
+    """Open all images with their labels."""
+    axes = _label_axes(options.axes)
+    named = [(options.image, options.labels), *options.stack]
+    images = [(_opened(options, image), labels) for image, labels in named]
+    return [(image, read_labels(labels, axes=axes, like=image)) for image, labels in images]
 
 
 def _compare_with_forest(
-    pairs: Sequence[Pair], config: TrainConfig, adapter: Adapter, init: Adapter | None
+    stacks: Sequence[TrainingStack], config: TrainConfig, adapter: Adapter, init: Adapter | None
 ) -> None:
     from napari_salt.core.train.forest import compared_with_forest
 
-    verdict = compared_with_forest(adapter, _training_stacks(pairs), config, init.values if init else ())
+    verdict = compared_with_forest(adapter, stacks, config, init.values if init else ())
     if verdict:
         tell(verdict)
 
 
 def run_training(
-    pairs: Sequence[Pair], config: TrainConfig, out: Path, init: Adapter | None = None
+    stacks: Sequence[TrainingStack], config: TrainConfig, out: Path, init: Adapter | None = None
 ) -> tuple[Adapter, bool]:
     """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
 
@@ -115,7 +104,7 @@ def run_training(
 
     best: Adapter | None = None
     interruption = Interruption()
-    events = events_of(_training_stacks(pairs), config, init=init)
+    events = events_of(stacks, config, init=init)
     with interruption.watched():
         started = begun(events)
         with progress_bar(100, "training", "%") as bar:
@@ -132,11 +121,12 @@ def run_training(
     return best, interruption.requested
 
 
-def _training_stacks(pairs: Sequence[Pair]) -> tuple[TrainingStack, ...]:
-    from napari_salt.core.paint.stacks import training_stacks
+def training_stacks(pairs: Sequence[Pair]) -> tuple[TrainingStack, ...]:
+    """What the core learns from, each slice read once."""
+    from napari_salt.core.paint import stacks
 
     images, labels = zip(*pairs, strict=True)
-    return training_stacks(
+    return stacks.training_stacks(
         [image.data for image in images],
         [paint.data for paint in labels],
         [image.pixel_size for image in images],
@@ -276,7 +266,11 @@ def given(options: argparse.Namespace, config: Config) -> Config:
 
 def read_image(options: argparse.Namespace) -> Stack:
     """Open the image that the arguments name, as they describe it."""
-    stack = read_stack(options.image, axes=options.axes, channel=options.channel)
+    return _opened(options, options.image)
+
+
+def _opened(options: argparse.Namespace, path: Path) -> Stack:
+    stack = read_stack(path, axes=options.axes, channel=options.channel)
     return replace(stack, true_pixel_size=options.pixel_size)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt.cli._commands import run_training
+from napari_salt.cli._commands import run_training, training_stacks
 from napari_salt.cli._outputs import Outputs
 from napari_salt.cli._segment import run_segmentation
 from napari_salt.cli._terminal import tell
@@ -38,7 +38,7 @@ def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     tell(f"training on slices {PAINTED_SLICES[0]} and {PAINTED_SLICES[1]} of {len(paint)}")
     painted = read_labels(folder / "painted.tif")
     adapter_path = folder / "nuclei.salt.safetensors"
-    adapter, interrupted = run_training([(image, painted)], config, adapter_path)
+    adapter, interrupted = run_training(training_stacks([(image, painted)]), config, adapter_path)
     segmentation = folder / "segmentation.tif"
     if not interrupted:
         _, interrupted = run_segmentation(image, adapter, SegmentConfig(), Outputs(segmentation))

@@ -160,7 +160,7 @@ class _Job:
                     break
         if self.config.objects and len(self.numbers) < len(self.wanted):
             self.partial.discard()
-            raise KeyboardInterrupt("interrupted before objects were numbered; nothing was written")
+            raise KeyboardInterrupt
         return tiles
 
     def _keep(self, result: SliceResult, bar: Any) -> None:

@@ -20,8 +20,9 @@ from napari_salt.engine._messages import (
 )
 from napari_salt.session._job import SessionJob
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.errors import InputError, SaltError
+from napari_salt.terms.errors import SaltError
 from napari_salt.terms.paint_checks import check_class_count
+from napari_salt.terms.stack import common_group
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -148,7 +149,8 @@ class Training(SessionJob):
                 (session.source, snapshot),
                 *((pair.source, pair.snapshot()) for pair in session.other_pairs),
             ]
-            config = session.options.train_config(_slices(pairs), names, colors, _group(pairs))
+            group = common_group([(source.layer.name, source.group) for source, _ in pairs])
+            config = session.options.train_config(_slices(pairs), names, colors, group)
             for source, paint in pairs:
                 session.autosave.paint(paint, source.layer.name)
         except SaltError as error:
@@ -264,21 +266,3 @@ class Training(SessionJob):
 def _slices(pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> tuple[int, ...] | None:
     """Slices to learn from; of several stacks all that are painted."""
     return tuple(pairs[0][1].planes) if len(pairs) == 1 else None
-
-
-def _group(pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> int | None:
-    """Slices of one time point, of all stacks.
-
-    Raises
-    ------
-    InputError
-        If they do not agree.
-    """
-    first = pairs[0][0]
-    for source, _ in pairs[1:]:
-        if source.group != first.group:
-            raise InputError(
-                f"{first.layer.name} has {first.group or 'all'} slices in a time point, {source.layer.name} "
-                f"{source.group or 'all'}; train together on stacks that agree in that"
-            )
-    return first.group

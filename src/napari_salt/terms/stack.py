@@ -19,6 +19,7 @@ __all__ = [
     "as_stack",
     "check_pixel_size",
     "check_stack",
+    "common_group",
     "label_dtype",
     "result_dtype",
     "to_micrometres",
@@ -107,6 +108,24 @@ def check_stack(stack: StackLike) -> int:
     if len(shape) == 4 and shape[-1] == 3:
         return 3
     raise InputError(f"the image has shape {shape}; give (Z, Y, X), or (Z, Y, X, 3) for colour")
+
+
+def common_group(groups: Sequence[tuple[str, int | None]]) -> int | None:
+    """Slices of one time point of stacks that are learnt from together, given by name; None: all.
+
+    Raises
+    ------
+    InputError
+        If they do not agree.
+    """
+    (first, wanted), *others = groups
+    for name, group in others:
+        if group != wanted:
+            raise InputError(
+                f"{first} has {wanted or 'all'} slices in a time point, {name} {group or 'all'}; train "
+                "together on stacks that agree in that"
+            )
+    return wanted
 
 
 def to_micrometres(spacing: Sequence[float | None] | None, unit: str | None) -> float | None:

@@ -65,7 +65,7 @@ def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[Tr
         raise InputError(f"{len(sizes)} pixel sizes were given for {len(images)} images: give one for each")
     stacks: list[TrainingStack] = []
     for number, (each, paint, size) in enumerate(zip(images, paints, sizes, strict=True), start=1):
-        of = f" of stack {number}" if several else ""
+        of = f" of stack {number}" if len(images) > 1 else ""
         check_pixel_size(size)
         stack = TrainingStack(kept(as_stack(each, f"image{of}")), kept(as_stack(paint, f"labels{of}")), size)
         check_shapes(stack.image, stack.labels, of)
@@ -100,10 +100,10 @@ def read_paint(
     InputError
         As `read_annotations`, of any stack; or slices were chosen though there are several stacks.
     """
-    if config.painted == "objects":
-        return read_objects(stacks, config, values)
     if len(stacks) > 1 and config.slices is not None:
         raise InputError("slices can be chosen of one stack only; leave them out, or clear the others' paint")
+    if config.painted == "objects":
+        return _read_objects(stacks, config, values)
     every = tuple(values)
     for _ in range(2 if len(stacks) > 1 else 1):  # the second time with the classes of all
         parts = [_paint_of(stacks, number, config, every) for number in range(len(stacks))]
@@ -112,9 +112,7 @@ def read_paint(
     return Annotations(slices, every, all(part.looks_like_strokes for part in parts))
 
 
-def read_objects(
-    stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
-) -> Annotations:
+def _read_objects(stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int]) -> Annotations:
     """Collect painted objects as insides and borders (see `objects.inside_and_border`).
 
     Raises
@@ -127,8 +125,6 @@ def read_objects(
             f"the adapter to go on from has the classes {', '.join(map(str, values))}, and no borders of "
             "objects; train without it, or let labels be classes"
         )
-    if len(stacks) > 1 and config.slices is not None:
-        raise InputError("slices can be chosen of one stack only; leave them out, or clear the others' paint")
     background = (config.background_label or 1) if config.unpainted == "ignore" else 0
     slices: list[PaintedSlice] = []
     for number, stack in enumerate(stacks):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
 
-__all__ = ["cleaned", "smoothed"]
+__all__ = ["are_neighbours", "cleaned", "smoothed"]
 
 Classes = NDArray[np.integer]
 Probabilities = NDArray[np.float32]
@@ -52,7 +52,7 @@ def smoothed(
     for index, own in slices:
         if last is None:
             total, weight = 2 * own, 2
-        elif _are_neighbours(last[0], index, group):
+        elif are_neighbours(last[0], index, group):
             total += own
             total /= weight + 1
             yield last[0], total
@@ -67,7 +67,8 @@ def smoothed(
         yield last[0], total
 
 
-def _are_neighbours(first: int, second: int, group: int | None) -> bool:
+def are_neighbours(first: int, second: int, group: int | None) -> bool:
+    """Whether the second slice follows the first, within a group of `group` slices (None: all)."""
     return second - first == 1 and (group is None or first // group == second // group)
 
 

@@ -12,6 +12,7 @@ from skimage.measure import label
 from skimage.segmentation import watershed
 
 from napari_salt.core.paint.objects import BORDER, INSIDE
+from napari_salt.core.segment.cleanup import are_neighbours
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceResult
 
@@ -31,8 +32,8 @@ class _Seen:
 
     index: int
     classes: NDArray[np.integer]
-    inside: NDArray[np.bool_]
-    border: NDArray[np.uint8]
+    inside: NDArray[np.bool_] | None = None
+    border: NDArray[np.uint8] | None = None
 
 
 def check_room(voxels: int) -> None:
@@ -70,26 +71,22 @@ def numbered(
     """
     seen = []
     for result in results:
-        probabilities = result.probabilities
-        inside = probabilities.argmax(0) == INSIDE if borders else result.labels > 0
-        border = np.rint(255 * probabilities[BORDER if borders else 0]).astype(np.uint8)
-        seen.append(_Seen(result.index, result.labels, inside, border))
+        seen.append(_seen(result) if borders else _Seen(result.index, result.labels))
         yield replace(result, final=False)
-        empty = probabilities[:0]
     used = 0
     for volume in _volumes(seen, group, unrelated=unrelated):
-        classes, inside, border = (
-            np.stack([getattr(each, name) for each in volume]) for name in ("classes", "inside", "border")
-        )
-        objects = separated(classes, inside if borders else None, border)
+        kept = ("classes", "inside", "border") if borders else ("classes",)
+        objects = separated(*(np.stack([getattr(each, name) for each in volume]) for name in kept))
         objects[objects > 0] += used
         used = max(used, int(objects.max()))
         for each, plane in zip(volume, objects, strict=True):
-            yield SliceResult(each.index, plane, empty, 0)
+            yield SliceResult(each.index, plane, np.empty((0, *plane.shape), np.float32), 0)
 
 
 def separated(
-    classes: NDArray[np.integer], inside: NDArray[np.bool_] | None, border: NDArray[np.uint8]
+    classes: NDArray[np.integer],
+    inside: NDArray[np.bool_] | None = None,
+    border: NDArray[np.uint8] | None = None,
 ) -> Objects:
     """Objects of a volume, numbered from 1, int32, shape (Z, Y, X).
 
@@ -116,22 +113,21 @@ def separated(
     return _renumbered(_without_specks(objects))
 
 
+def _seen(result: SliceResult) -> _Seen:
+    """What is kept of a slice with the probabilities of background, insides and borders."""
+    inside = result.probabilities.argmax(0) == INSIDE
+    border = np.rint(255 * result.probabilities[BORDER]).astype(np.uint8)
+    return _Seen(result.index, result.labels, inside, border)
+
+
 def _volumes(seen: Sequence[_Seen], group: int | None, *, unrelated: bool) -> Iterator[Sequence[_Seen]]:
     """Runs of neighbouring slices of one time point."""
     start = 0
-    for position in range(1, len(seen) + 1):
-        if (
-            position == len(seen)
-            or unrelated
-            or not _are_neighbours(seen[position - 1 : position + 1], group)
-        ):
-            yield seen[start:position]
-            start = position
-
-
-def _are_neighbours(pair: Sequence[_Seen], group: int | None) -> bool:
-    first, second = (each.index for each in pair)
-    return second - first == 1 and (group is None or first // group == second // group)
+    for end in range(1, len(seen) + 1):
+        last, after = seen[end - 1], seen[end : end + 1]
+        if unrelated or not (after and are_neighbours(last.index, after[0].index, group)):
+            yield seen[start:end]
+            start = end
 
 
 def _without_specks(objects: NDArray[np.integer]) -> NDArray[np.integer]:
