@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import tiny
-from napari_salt.core.train import budget, optimizer, training
+from napari_salt.core.train import budget, optimizer, run
 from napari_salt.core.train.budget import Clock, Pace
 from napari_salt.core.train.training import training_events
 from tiny import QUICK
@@ -23,8 +23,8 @@ def after_long_warm_start():
     with pytest.MonkeyPatch.context() as monkeypatch:
         tiny.use(monkeypatch)
         monkeypatch.setattr(budget, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
-        monkeypatch.setattr(training, "WARM_STEPS", 1000)
-        monkeypatch.setattr(training, "WARM_SHARE", 0.5)
+        monkeypatch.setattr(run, "WARM_STEPS", 1000)
+        monkeypatch.setattr(run, "WARM_SHARE", 0.5)
         config = replace(QUICK, steps=None, minutes=5.0)
         events = list(training_events(image, tiny.painted(truth, 1, 4), config))
     return [event for event in events if event.phase in ("learn", "final")]
@@ -57,7 +57,7 @@ def test_nothing_is_measured_right_after_the_warm_start(after_long_warm_start):
     measured = next(event for event in after_long_warm_start if event.held_out_dice)
     begin = after_long_warm_start[0].fraction
     assert begin >= 0.5
-    assert measured.fraction - begin > 0.9 * training.MEASURE_EVERY
+    assert measured.fraction - begin > 0.9 * run.MEASURE_EVERY
 
 
 def test_a_step_is_taken_where_the_warm_start_took_all_the_time(tiny_base):

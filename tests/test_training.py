@@ -16,7 +16,7 @@ from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.crops import Augmentation, CropSampler
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.segment.whole import segment
-from napari_salt.core.train import training
+from napari_salt.core.train import run, training
 from napari_salt.core.train.averaging import MovingAverage
 from napari_salt.core.train.steps import warm_start
 from napari_salt.core.train.training import train, training_events
@@ -155,7 +155,7 @@ def test_a_short_budget_is_not_spent_on_the_warm_start(monkeypatch):
             time.sleep(0.2)
             yield loss
 
-    monkeypatch.setattr(training, "warm_start", slow)
+    monkeypatch.setattr(run, "warm_start", slow)
     events = list(training_events(IMAGE, PAINT, replace(QUICK, steps=None, minutes=0.05)))
     assert 1 <= sum(event.phase == "warm" for event in events) <= 3
     assert events[-1].step > 0
@@ -229,14 +229,14 @@ def test_what_is_handed_out_is_what_was_scored(learnt):
     scored = [event for event in learnt if event.held_out_dice and event.adapter]
     assert len(scored) > 1
     for event in scored:
-        reader = training.SliceReader(IMAGE, event.adapter.preprocess)
-        (score,) = training.held_out_dice(event.adapter.build(), [reader], held_out)
+        reader = SliceReader(IMAGE, event.adapter.preprocess)
+        (score,) = run.held_out_dice(event.adapter.build(), [reader], held_out)
         assert score == pytest.approx(event.held_out_dice[1], abs=1e-4)
 
 
 @pytest.mark.parametrize(("dice", "steps"), [(0.95, range(20, 30)), (0.6, [30])])
 def test_a_training_that_gets_no_better_ends_early_only_where_it_is_good(monkeypatch, dice, steps):
-    monkeypatch.setattr(training, "held_out_dice", lambda *_: (dice,))
+    monkeypatch.setattr(run, "held_out_dice", lambda *_: (dice,))
     *_, last = training_events(IMAGE, PAINT, replace(QUICK, steps=30))
     assert last.step in steps
 
@@ -252,7 +252,7 @@ def test_the_last_adapter_is_given_up_only_if_all_paint_says_so(monkeypatch, on_
             return (next(of_all),)
         return (next(of_blocks, 0.1),)
 
-    monkeypatch.setattr(training, "held_out_dice", dice)
+    monkeypatch.setattr(run, "held_out_dice", dice)
     events = list(training_events(IMAGE, PAINT, QUICK))
     best = next(event.adapter for event in events if event.held_out_dice)
     last = events[-1]
@@ -333,7 +333,7 @@ def test_a_class_that_is_not_held_out_does_not_count(tiny_base):
 
 
 def test_without_any_class_in_the_held_out_paint_it_is_said_and_the_latest_is_kept(monkeypatch, tiny_base):
-    monkeypatch.setattr(training, "held_out_dice", lambda segmenter, *_: (None,) * segmenter.n_classes)
+    monkeypatch.setattr(run, "held_out_dice", lambda segmenter, *_: (None,) * segmenter.n_classes)
     events = list(training_events(IMAGE, PAINT, QUICK))
     measured = [event for event in events if event.phase == "learn" and event.held_out_dice is not None]
     assert len(measured) > 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import tiny
-from napari_salt.core.train import steps, training
+from napari_salt.core.train import run, steps
 from napari_salt.core.train.training import train, training_events
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import BaseModelError, DeviceError, InputError, SaltError
@@ -41,7 +41,7 @@ def test_a_step_with_a_loss_that_is_not_finite_is_taken_back(monkeypatch):
 
 
 def test_taking_back_means_going_back_to_the_average(monkeypatch):
-    honest, calls = training.loss_and_gradients, []
+    honest, calls = run.loss_and_gradients, []
 
     def after_a_fatal_step(model, batch):
         calls.append(model)
@@ -49,7 +49,7 @@ def test_taking_back_means_going_back_to_the_average(monkeypatch):
             torch.nn.init.constant_(model.class_tokens, math.nan)
         return honest(model, batch)
 
-    monkeypatch.setattr(training, "loss_and_gradients", after_a_fatal_step)
+    monkeypatch.setattr(run, "loss_and_gradients", after_a_fatal_step)
     *_, last = training_events(IMAGE, PAINT, QUICK)
     assert len(calls) == last.step + 1
     assert all(tensor.isfinite().all() for tensor in last.adapter.tensors.values())
