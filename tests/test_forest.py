@@ -8,7 +8,7 @@ from napari_salt.core.metrics import dice
 from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.stacks import training_stacks
-from napari_salt.core.train.forest import forest_held_out_dice, forest_segmentation, forest_verdict
+from napari_salt.core.train.forest import forest_held_out_dice, forest_segmentation
 from napari_salt.terms.config import Preprocess, TrainConfig
 
 
@@ -38,20 +38,3 @@ def test_the_forest_is_scored_on_what_training_holds_out():
     found = forest_held_out_dice(training_stacks(image, paint), TrainConfig())
     assert found[1] > 0.9
     assert found.get(2, 0) == 0
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "said"),
-    [
-        ({1: 0.4, 2: 0.6}, {1: 0.9, 2: 0.7}, "held-out Dice 0.80 and 0.50"),
-        ({1: 0.4}, {1: 0.9, 2: 0.0}, "held-out Dice 0.90 and 0.40"),  # of what both have
-        ({1: 0.9}, {1: 0.901}, ""),
-        ({1: 0.9}, {1: 0.4}, ""),
-        ({}, {1: 0.4}, ""),
-        ({1: 0.4}, {2: 0.9}, ""),
-    ],
-)
-def test_a_forest_that_does_better_is_told_of(ours, theirs, said):
-    text = forest_verdict(ours, theirs)
-    assert said in text
-    assert bool(text) == bool(said)

@@ -66,6 +66,7 @@ def test_an_adapter_below_the_forest_is_said_in_the_panel(painted):
     painted.train(steps=1)
     said = "a random forest on the same paint does better than this adapter"
     painted.hands.wait(lambda: painted.hands.reads(said, "Train"))
+    assert painted.hands.reads("What would help most: train longer", "Train")
 
 
 def test_in_a_time_series_no_time_point_of_the_held_out_slice_is_learnt(desk):

@@ -62,7 +62,7 @@ def train(options: argparse.Namespace) -> Result:
     adapter, interrupted = run_training(stacks, config, options.out, init)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
-            _compare_with_forest(stacks, config, adapter, init)
+            _judge(stacks, config, adapter, init)
     ended = "stopped early; the best adapter so far is" if interrupted else "the adapter is"
     size = options.out.stat().st_size / 1e3
     tell(
@@ -80,14 +80,15 @@ def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     return [(image, read_labels(labels, axes=axes, like=image)) for image, labels in images]
 
 
-def _compare_with_forest(
+def _judge(
     stacks: Sequence[TrainingStack], config: TrainConfig, adapter: Adapter, init: Adapter | None
 ) -> None:
-    from napari_salt.core.train.forest import compared_with_forest
+    from napari_salt.core.train.verdict import verdict_on
 
-    verdict = compared_with_forest(adapter, stacks, config, init.values if init else ())
-    if verdict:
-        tell(verdict)
+    verdict = verdict_on(adapter, stacks, config, init.values if init else ())
+    if verdict.comparison:
+        tell(verdict.comparison)
+    tell(f"what would help most: {verdict.help}")
 
 
 def run_training(

@@ -17,6 +17,7 @@ from napari_salt.cli._segment import run_segmentation
 from napari_salt.cli._terminal import tell
 from napari_salt.io import read_labels, read_stack, write_labels
 from napari_salt.samples import PAINTED_SLICES, nuclei3d_image, nuclei3d_labels
+from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError
 
@@ -41,6 +42,7 @@ def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     adapter, interrupted = run_training(training_stacks([(image, painted)]), config, adapter_path)
     segmentation = folder / "segmentation.tif"
     if not interrupted:
+        _tell_of_few_steps(adapter)
         _, interrupted = run_segmentation(image, adapter, SegmentConfig(), Outputs(segmentation))
     if interrupted:
         tell(f"interrupted; the adapter so far is {adapter_path}")
@@ -66,6 +68,14 @@ def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     if not options.json:
         _report(result)
     return result, False
+
+
+def _tell_of_few_steps(adapter: AdapterCard) -> None:
+    from napari_salt.core.train.verdict import few_steps
+
+    few = few_steps(adapter)
+    if few:
+        tell(few)
 
 
 def _made(folder: Path) -> Path:

@@ -25,8 +25,8 @@ __all__ = [
     "Downloading",
     "Failed",
     "Finished",
-    "ForestScored",
     "Job",
+    "Judged",
     "Logged",
     "Look",
     "Looked",
@@ -215,11 +215,12 @@ class StrokesFound:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForestScored:
-    """Held-out Dice, by label value, of a forest on the same paint; `verdict` if it is better."""
+class Judged:
+    """Held-out Dice, by label value, of a forest on the same paint; that it does better; what would help."""
 
-    dice: Mapping[int, float]
-    verdict: str = ""
+    forest: Mapping[int, float]
+    worse: str
+    help: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -157,8 +157,8 @@ class Engine:
 
     def _train(self, job: messages.Train) -> None:
         from napari_salt.core.paint.stacks import training_stacks
-        from napari_salt.core.train.forest import forest_held_out_dice, forest_verdict
         from napari_salt.core.train.training import events_of
+        from napari_salt.core.train.verdict import verdict_on
 
         images, labels = ([self._stack(getattr(s, side)) for s in job.stacks] for side in ("image", "labels"))
         stacks = training_stacks(images, labels, [stack.pixel_size for stack in job.stacks])
@@ -169,17 +169,20 @@ class Engine:
             return
         events = events_of(stacks, job.config, init=init, between=self._between_steps)
         told = 0.0
-        dice: dict[int, float] = {}
+        best: Adapter | None = None
         for event in events:
-            dice = event.adapter.held_out_dice if event.adapter else dice
+            best = event.adapter or best
             news = event.adapter or event.held_out_dice or event.message or event.phase in ("start", "done")
             if news or time.monotonic() - told > UPDATE_SECONDS:
                 told = time.monotonic()
                 content = event.adapter.to_bytes() if event.adapter else None
                 self._send(messages.Trained(event=replace(event, adapter=None), adapter=content))
         self._check_stop()
-        forest = forest_held_out_dice(stacks, job.config, init.values if init else ())
-        self._send(messages.ForestScored(dice=forest, verdict=forest_verdict(dice, forest)))
+        if best is None:
+            return
+        verdict = verdict_on(best, stacks, job.config, init.values if init else ())
+        worse = verdict.comparison if verdict.worse else ""
+        self._send(messages.Judged(forest=verdict.forest, worse=worse, help=verdict.help))
 
     def _strokes(self, stacks: Sequence[TrainingStack], job: messages.Train) -> bool:
         from napari_salt.core.paint.stacks import read_paint

@@ -12,7 +12,7 @@ from weakref import WeakSet
 from napari_salt.engine._messages import (
     Failed,
     Finished,
-    ForestScored,
+    Judged,
     PaintedStack,
     StrokesFound,
     Train,
@@ -52,6 +52,7 @@ class History:
     scores: list[tuple[int, Mapping[int, float]]] = field(default_factory=list)
     forest: Mapping[int, float] = field(default_factory=dict)
     verdict: str = ""
+    help: str = ""
     message: str = ""
     fraction: float = 0.0
     seconds: float = 0.0
@@ -183,8 +184,9 @@ class Training(SessionJob):
         """Take in what the engine says."""
         if isinstance(message, Trained):
             self._on_moment(message)
-        elif isinstance(message, ForestScored):
-            self.history.forest, self.history.verdict = message.dice, message.verdict
+        elif isinstance(message, Judged):
+            self.history.forest, self.history.verdict = message.forest, message.worse
+            self.history.help = f"What would help most: {message.help}."
         elif isinstance(message, StrokesFound):
             self._ask_about_strokes()
         elif isinstance(message, Finished | Failed) and self._candidate is not None and not self._kept:
@@ -245,8 +247,9 @@ class Training(SessionJob):
 
     def words(self) -> str:
         """The state of the training in words, as one reads them below the plot."""
-        verdict = [self.history.verdict] if self.history.verdict else []
-        return "\n".join(text for text in (self._state(), *verdict, *self.warnings) if text)
+        history = self.history
+        texts = (self._state(), history.verdict, history.help, *self.warnings)
+        return "\n".join(text for text in texts if text)
 
     def _state(self) -> str:
         history = self.history

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,18 +16,14 @@ from napari_salt.core.paint.annotations import IGNORE, Annotations
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of
-from napari_salt.core.train.validation import mean_dice
-from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import Preprocess, TrainConfig
 from napari_salt.terms.stack import check_stack
 
 __all__ = [
     "Features",
-    "compared_with_forest",
     "filter_responses",
     "forest_held_out_dice",
     "forest_segmentation",
-    "forest_verdict",
     "trained_forest",
 ]
 
@@ -128,37 +124,6 @@ def _drawn_pixels(
         here = (drawn < end) & (drawn >= end - len(features))
         x[here] = features[drawn[here] - (end - len(features))]
     return x, y
-
-
-def forest_verdict(adapter: Mapping[int, float], forest: Mapping[int, float]) -> str:
-    """Say that the forest finds what is held out better than the adapter, or "".
-
-    Parameters
-    ----------
-    adapter, forest
-        Held-out Dice by label value; classes that both have are compared.
-    """
-    both = adapter.keys() & forest.keys()
-    ours, theirs = (mean_dice(scores[value] for value in both) for scores in (adapter, forest))
-    if not round(ours, 2) < round(theirs, 2):
-        return ""
-    return (
-        f"a random forest on the same paint does better than this adapter (held-out Dice {theirs:.2f} and "
-        f"{ours:.2f}): train longer, or paint more slices"
-    )
-
-
-def compared_with_forest(
-    adapter: AdapterCard, stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
-) -> str:
-    """Train the forest on what `adapter` was trained on, and give its verdict (see `forest_verdict`).
-
-    Where the memory does not hold its features there is none: the adapter is not lost for it.
-    """
-    try:
-        return forest_verdict(adapter.held_out_dice, forest_held_out_dice(stacks, config, values))
-    except MemoryError:
-        return ""
 
 
 def forest_held_out_dice(

@@ -48,7 +48,7 @@ def train(
 ) -> Adapter:
     """Train an adapter (see `training_events`) and return the one to keep.
 
-    If a random forest finds the held-out paint better, that is logged as a warning.
+    If a random forest finds the held-out paint better, a warning says so, and what would help most.
     """
     config = config or TrainConfig()
     stacks = training_stacks(image, labels, pixel_size)
@@ -57,11 +57,11 @@ def train(
         best = event.adapter or best
     if best is None:
         raise SaltError("training ended without an adapter; give it more minutes or steps")
-    from napari_salt.core.train.forest import compared_with_forest
+    from napari_salt.core.train.verdict import verdict_on
 
-    verdict = compared_with_forest(best, stacks, config, init.values if init else ())
-    if verdict:
-        logger.warning(verdict)
+    verdict = verdict_on(best, stacks, config, init.values if init else ())
+    if verdict.worse:
+        logger.warning("%s; what would help most: %s", verdict.comparison, verdict.help)
     return best
 
 
