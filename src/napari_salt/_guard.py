@@ -1,7 +1,7 @@
-"""The gate between napari's, a layer's or Qt's events and our code. No Qt, no torch.
+"""Connect our callbacks to events of napari, of layers and of Qt. No Qt, no torch.
 
 An exception that leaves a callback breaks the sender of the event: a brush stroke with its undo history, or,
-with PyQt, the whole program. So every callback is connected by `connect`, and what it raises ends here.
+with PyQt, the whole program. So every callback is connected by `connect`, which reports its exceptions here.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ UNEXPECTED = (
 
 
 class Reports:
-    """What some callbacks have raised, each told once."""
+    """Shows the exceptions of some callbacks to the user, each once."""
 
     def __init__(self) -> None:
         self._told: set[str] = set()
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Tell what the block raises in one sentence, with a traceback in the log, and go on after it."""
+        """Suppress an exception of the block: show one sentence, and log the traceback."""
         try:
             yield
         except Exception as error:
@@ -52,8 +52,21 @@ class Reports:
 def guarded(callback: Callable[..., Any], reports: Reports | None = None) -> Callable[..., Any]:
     """A function that calls `callback` and never raises.
 
-    It takes any number of positional arguments and hands on as many as `callback` has parameters without a
-    default. Methods are held weakly: after their object is gone, nothing happens.
+    It takes any number of positional arguments and passes on as many as `callback` has positional parameters
+    without a default (all, if `callback` takes ``*args`` or has no signature). Methods are held weakly: once
+    their object is gone, a call does nothing.
+
+    Parameters
+    ----------
+    callback
+        A function or a bound method.
+    reports
+        Shows what `callback` raises; by default a new one.
+
+    Returns
+    -------
+    callable
+        Returns what `callback` returns, or None after an exception.
     """
     reports = reports or Reports()
     taken = _required(callback)
@@ -71,19 +84,25 @@ def guarded(callback: Callable[..., Any], reports: Reports | None = None) -> Cal
 
 
 def connect(signal: Any, callback: Callable[..., Any], reports: Reports | None = None) -> Callable[..., Any]:
-    """Call `callback` at `signal` (Qt's, psygnal's or napari's); give what `signal.disconnect` takes."""
+    """Call `callback`, guarded, at a signal of Qt, psygnal or napari.
+
+    Returns
+    -------
+    callable
+        What was connected; pass it to ``signal.disconnect``.
+    """
     call = guarded(callback, reports)
     signal.connect(call)
     return call
 
 
 class Connections:
-    """Callbacks that are connected together and let go of together.
+    """Callbacks that are disconnected together.
 
     Parameters
     ----------
     reports
-        Where what they raise is told.
+        Shows what they raise.
     """
 
     def __init__(self, reports: Reports | None = None) -> None:
@@ -95,15 +114,15 @@ class Connections:
         self._made += [(signal, connect(signal, callback, self._reports)) for signal in signals]
 
     def cut(self) -> None:
-        """Let go of all signals."""
+        """Disconnect all callbacks."""
         while self._made:
             signal, call = self._made.pop()
-            with suppress(RuntimeError, TypeError):  # Qt has deleted the sender, or let go first
+            with suppress(RuntimeError, TypeError):  # Qt has deleted the sender, or disconnected first
                 signal.disconnect(call)
 
 
 def _required(callback: Callable[..., Any]) -> int | None:
-    """Number of positional parameters without a default; None where it cannot be told, or any will do."""
+    """Number of positional parameters without a default; None (all) for a builtin or ``*args``."""
     try:
         parameters = inspect.signature(callback).parameters.values()
     except ValueError:  # a builtin

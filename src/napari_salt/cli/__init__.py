@@ -1,4 +1,4 @@
-"""The command line: reads arguments, runs a command, turns what goes wrong into one clear line."""
+"""The command line: reads arguments, runs a command, reports an error in one line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ VERBS = {
     "info": "_about",
     "bases": "_about",
 }
-"""Modules of the commands, which are loaded when they run."""
+"""Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,10 +60,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0 done; 2 bad input or arguments; 130 interrupted; 141 the reader of the output has closed the pipe.
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that its encoding lacks
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for reader in ("tifffile", "nibabel.global"):  # their findings reach the user as errors
+    for reader in ("tifffile", "nibabel.global"):  # what they find wrong is reported as our errors
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
@@ -111,7 +111,7 @@ def _open_napari(arguments: Sequence[str]) -> int:
 
 
 def _command(verb: str) -> Callable[[argparse.Namespace], tuple[dict[str, Any], bool]]:
-    """The function that runs `verb`; it gives the JSON result, and whether it was interrupted."""
+    """The function that runs `verb`; it returns the JSON result, and whether it was interrupted."""
     module = import_module(f"napari_salt.cli.{VERBS[verb]}")
     command: Callable[[argparse.Namespace], tuple[dict[str, Any], bool]] = getattr(module, verb)
     return command
@@ -241,7 +241,7 @@ def _add_others(verbs: Any) -> None:
 def _add_options(
     parser: argparse.ArgumentParser, config: type[Any], names: Collection[str] | None = None
 ) -> None:
-    """Add flags for the options of `config`, or for those with `names`; what is not given is not set."""
+    """Add flags for the options of `config`, or for those in `names`; an option not given is not set."""
     for option in options_of(config).values():
         if names is not None and option.name not in names:
             continue

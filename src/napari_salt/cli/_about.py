@@ -77,7 +77,7 @@ def bases(options: argparse.Namespace) -> Result:
 
 
 def fetch(spec: BaseSpec) -> None:
-    """Download the weights of `spec` with a progress bar, unless they are here."""
+    """Download the weights of `spec` with a progress bar, unless they are on this machine."""
     from napari_salt.core.bases.download import download
 
     there = spec.checkpoint() is not None

@@ -37,13 +37,28 @@ __all__ = ["segment_on_cluster"]
 logger = logging.getLogger(__name__)
 
 PATIENCE = 3
-"""Seconds until a scheduler that does not answer is given up."""
+"""Seconds to wait for the scheduler to answer."""
 
 
 def segment_on_cluster(
     address: str, image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs
 ) -> dict[str, Any]:
-    """Segment with a progress bar; slices that are not asked for become 0.
+    """Segment on the workers of a Dask scheduler, with a progress bar.
+
+    Slices that are not asked for are written as 0.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler, such as "tcp://host:8786".
+    image
+        An OME-Zarr image in a folder that all workers see.
+    adapter
+        With which adapter.
+    config
+        How to segment.
+    outputs
+        OME-Zarr images to write, in folders that all workers see.
 
     Returns
     -------
@@ -53,7 +68,7 @@ def segment_on_cluster(
     Raises
     ------
     InputError
-        If image and outputs are not OME-Zarr, or no scheduler is at `address`.
+        If image or outputs are not OME-Zarr, Dask's scheduler is not installed, or none answers at `address`.
     """
     from napari_salt.core.segment.stack import nothing_found
 
@@ -91,7 +106,7 @@ def _compute(
     partial: PartialRun,
     finished: set[int],
 ) -> list[_Written]:
-    """Let what is not `finished` be written, and note it, there and in `partial`."""
+    """Have the workers write the slices that are not finished; record each in `finished` and `partial`."""
     from napari_salt.core.segment.cluster import cluster_results
 
     before = frozenset(finished)
@@ -112,7 +127,7 @@ def _compute(
 
 @dataclass(frozen=True)
 class _Written:
-    """A slice that is in the outputs, and what it took."""
+    """A slice that has been written to the outputs, and what computing it took."""
 
     index: int
     tiles: int
@@ -132,14 +147,14 @@ class _Target:
         """Write slice `index`: (Y, X), or (C, Y, X) where there are channels."""
         frame, z = divmod(index, per_frame)
         place = {"T": frame, "Z": z}
-        if not self.folder.exists():  # Zarr would make it, on a disk of this worker
+        if not self.folder.exists():  # Zarr would create it on a local disk of this worker
             raise InputError(
                 f"{platform.node()} does not see {self.folder.parent}: write to a folder that all share"
             )
         with writing(self.folder):
             self.array[tuple(place.get(axis, slice(None)) for axis in self.axes)] = planes
             for chunk in self._chunks(place):
-                if chunk.exists():  # Zarr leaves out those that are 0
+                if chunk.exists():  # Zarr does not store chunks that are all 0
                     on_disk(chunk)
 
     def _chunks(self, place: Mapping[str, int]) -> Iterator[Path]:
@@ -190,7 +205,7 @@ def _check(image: Stack, config: SegmentConfig, outputs: Outputs) -> None:
 
 
 def _are_there(outputs: Outputs) -> bool:
-    """Whether there are outputs to go on with."""
+    """Whether the unfinished outputs of an earlier run are there."""
     paths = (outputs.labels, outputs.probabilities)
     return all(unfinished(path).is_dir() for path in paths if path is not None)
 
@@ -218,7 +233,7 @@ def _outputs(
 ) -> Iterator[_Chunks]:
     """Make the outputs, full of 0, or open those in which slices are `finished`.
 
-    They get their names when all is written.
+    They get their final names when all slices are written.
     """
     with ExitStack() as stack:
 

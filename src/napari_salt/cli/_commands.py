@@ -1,4 +1,4 @@
-"""What each verb of the command line does: files in, the core's generators, files out."""
+"""The commands ``train``, ``evaluate`` and ``suggest``, and what other commands share with them."""
 
 from __future__ import annotations
 
@@ -96,10 +96,26 @@ def run_training(
 ) -> tuple[Adapter, bool]:
     """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
 
+    Parameters
+    ----------
+    stacks
+        Images with paint.
+    config
+        How to train.
+    out
+        The adapter's file.
+    init
+        The adapter to go on from, if any.
+
     Returns
     -------
     adapter, interrupted
         The adapter that was saved last, and whether Ctrl-C ended the training.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If Ctrl-C was pressed before there was an adapter.
     """
     from napari_salt.core.train.training import events_of
 
@@ -123,7 +139,7 @@ def run_training(
 
 
 def training_stacks(pairs: Sequence[Pair]) -> tuple[TrainingStack, ...]:
-    """What the core learns from, each slice read once."""
+    """The core's training stacks of images and their labels; each slice is read once."""
     from napari_salt.core.paint import stacks
 
     images, labels = zip(*pairs, strict=True)
@@ -200,7 +216,7 @@ def _evaluate_objects(options: argparse.Namespace, prediction: Any, labels: Any,
 
 
 def suggest(options: argparse.Namespace) -> Result:
-    """``napari-salt suggest``; Ctrl-C ranks what was computed."""
+    """``napari-salt suggest``; after Ctrl-C the slices scored so far are ranked."""
     from napari_salt.core.paint.fingerprint import painted_slices
     from napari_salt.core.segment.uncertainty import uncertainty_events
     from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
@@ -239,9 +255,23 @@ def suggest(options: argparse.Namespace) -> Result:
 
 
 def prepare_base(adapter: Adapter | None, given: str | None) -> None:
-    """See to it that the base of `adapter`, else the one that was `given`, can be loaded.
+    """Make sure that the base of `adapter`, else the `given` or the default one, can be loaded.
 
-    A base of the registry is downloaded; for an adapter's local checkpoint, a given path is noted.
+    A base of the registry is downloaded; a path given for an adapter's local checkpoint is checked and noted.
+
+    Parameters
+    ----------
+    adapter
+        The adapter that will be used or trained further, if any.
+    given
+        Base model that the user named: a name of the registry or a checkpoint file.
+
+    Raises
+    ------
+    InputError
+        If `given` is not the adapter's base.
+    SaltError
+        If the base cannot be loaded or downloaded.
     """
     if adapter is not None and given is not None:
         if is_file(split_size(given)[0]):
@@ -266,7 +296,7 @@ def given(options: argparse.Namespace, config: Config) -> Config:
 
 
 def read_image(options: argparse.Namespace) -> Stack:
-    """Open the image that the arguments name, as they describe it."""
+    """Open the image that the arguments name, with their axes, channel and pixel size."""
     return _opened(options, options.image)
 
 
@@ -276,7 +306,13 @@ def _opened(options: argparse.Namespace, path: Path) -> Stack:
 
 
 def load(path: Path) -> Adapter:
-    """Load an adapter; a wrong file is reported before torch is imported."""
+    """Load an adapter; a wrong file is reported before torch is imported.
+
+    Raises
+    ------
+    AdapterError
+        If the file is missing, damaged or no adapter.
+    """
     AdapterCard.read(path)
     from napari_salt.core.adapt.adapter import Adapter
 
@@ -289,7 +325,7 @@ def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
 
 
 def _label_axes(axes: str | None) -> str | None:
-    """Axes of the labels that belong to an image with `axes`: all but channels and colours."""
+    """Axes of the labels that belong to an image with `axes`: without C and S."""
     return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
 
 

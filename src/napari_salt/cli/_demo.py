@@ -1,4 +1,4 @@
-"""``napari-salt demo``: the whole main job on the bundled sample, and a picture to judge it by."""
+"""``napari-salt demo``: train on the bundled sample, segment and score it, and draw the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ TRUTH, FOUND, FOREST = (255, 255, 255), (255, 170, 0), (0, 200, 255)
 
 
 def demo(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
-    """Train on two painted slices, segment, score against the other slices and a random forest."""
+    """Train on two painted slices, segment, and score the other slices, also of a random forest.
+
+    Returns
+    -------
+    result, interrupted
+        What ``demo --json`` prints, and whether Ctrl-C ended it early.
+    """
     began = time.monotonic()
     folder = _made(options.out)
     image, labels = read_stack(nuclei3d_image()), read_labels(nuclei3d_labels())
@@ -120,7 +126,7 @@ def _write_overlay(
     found: NDArray[Any],
     forest: NDArray[Any],
 ) -> None:
-    """Rows: slices; columns: image, expert's, SALT's and the forest's outlines. White is truth."""
+    """Rows: slices. Columns: image, then outlines: expert (white), expert and SALT, expert and forest."""
     from skimage.io import imsave
 
     rows = []

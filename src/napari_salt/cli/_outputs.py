@@ -1,4 +1,4 @@
-"""What a segmentation by the command line writes, and what its slices depend on."""
+"""Output files of ``napari-salt segment``, and what the result of a slice depends on."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["Outputs"]
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a segmentation writes.
+    """Output files of a segmentation.
 
     Parameters
     ----------
     labels
-        The segmentation.
+        Where the segmentation is written.
     probabilities
-        Probabilities of background and classes, (K + 1, Z, Y, X).
+        Where the probabilities of background and classes, (K + 1, Z, Y, X), are written; None: nowhere.
     probabilities_dtype
-        float16, or uint8, where 255 is 1.
+        "float16", or "uint8", where 255 stands for 1.
     resume
-        Whether to go on with what an earlier run left.
+        Whether to continue an earlier, unfinished run.
     """
 
     labels: Path
@@ -45,7 +45,14 @@ class Outputs:
     resume: bool = False
 
     def check(self, source: Path) -> None:
-        """Refuse what could not be written, before any work."""
+        """Refuse outputs that could not be written, before any work.
+
+        Raises
+        ------
+        InputError
+            If an output cannot be written, would overwrite `source` or the other output, or its format
+            has no channels for probabilities.
+        """
         check_target(self.labels, source)
         if self.probabilities is not None:
             check_target(self.probabilities, source)
@@ -56,7 +63,10 @@ class Outputs:
                 raise InputError(f"{self.labels}: give --out and --probabilities different names")
 
     def depend_on(self, image: Stack, adapter: Adapter, config: SegmentConfig) -> dict[str, Any]:
-        """All that decides what a slice's result is, by the name to tell the user if it differs."""
+        """Everything that the result of a slice depends on, as values that JSON can hold.
+
+        The keys are shown to the user when a value differs from that of the unfinished run.
+        """
         from napari_salt.core.bases.checkpoints import weights_digest
 
         source = image.source
@@ -79,7 +89,7 @@ class Outputs:
         }
 
     def arrays(self, result: SliceResult) -> dict[str, npt.NDArray[Any]]:
-        """What is kept of a slice: ``labels``, and ``0``, ``1``, ... for each class's probability."""
+        """Arrays (Y, X) to keep of a slice: ``labels``, and probabilities ``0`` (background), ``1``, ..."""
         arrays: dict[str, npt.NDArray[Any]] = {"labels": result.labels}
         if self.probabilities is not None:
             planes = self.quantised(result.probabilities)
@@ -87,7 +97,7 @@ class Outputs:
         return arrays
 
     def quantised(self, probabilities: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Probabilities as they are written."""
+        """Probabilities (0 to 1) as `probabilities_dtype`; uint8 is scaled by 255."""
         if self.probabilities_dtype == "uint8":
             probabilities = np.rint(255 * probabilities)
         return probabilities.astype(self.probabilities_dtype)

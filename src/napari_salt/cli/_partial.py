@@ -1,4 +1,4 @@
-"""Finished slices of an unfinished segmentation, kept so that no kind of stop loses them."""
+"""Finished slices of an unfinished segmentation, kept on disk so that a stop or crash does not lose them."""
 
 import json
 import shutil
@@ -24,16 +24,16 @@ _RUN = "run.json"
 class PartialRun:
     """A folder beside an output, with one file per finished slice.
 
-    A slice's file appears when it is complete and on the disk, and carries checksums, so the files
-    themselves are the journal: nothing else has to be kept in step.
+    A slice's file gets its name only when it is complete and on the disk, and it has checksums. So the files
+    themselves say which slices are finished; there is no separate list.
 
     Parameters
     ----------
     out
-        The output; the folder has its name with a dot before and ``.partial`` after.
+        Path of the output, such as ``out.tif``; the folder is then ``.out.tif.partial``.
     run
-        What the slices depend on (the input, the adapter, settings), by the name to tell the user
-        when it differs; values as JSON has them.
+        What the slices depend on (the input, the adapter, settings), as values that JSON can hold. The keys
+        are shown to the user when a value differs.
     """
 
     def __init__(self, out: Path, run: Mapping[str, Any]) -> None:
@@ -42,12 +42,12 @@ class PartialRun:
         self._run = json.loads(json.dumps(run))
 
     def finished(self) -> frozenset[int]:
-        """Give the slices that are there and whole.
+        """Give the slices whose files are there and complete.
 
         Raises
         ------
         InputError
-            If the folder's run is another.
+            If the folder belongs to a run with another input, adapter or settings.
         """
         try:
             found = json.loads((self.folder / _RUN).read_text())
@@ -62,7 +62,13 @@ class PartialRun:
         return frozenset(int(file.stem) for file in self.folder.glob("*.npz") if _is_whole(file))
 
     def begin(self) -> None:
-        """Discard what an earlier run has left, and make the folder."""
+        """Discard what an earlier run has left, and make the folder.
+
+        Raises
+        ------
+        InputError
+            If the folder cannot be written.
+        """
         with writing(self.folder):
             self.discard()
             self.folder.mkdir()
@@ -75,7 +81,7 @@ class PartialRun:
         Raises
         ------
         InputError
-            If the disk refuses.
+            If the file cannot be written.
         """
         with writing(self.folder), whole_file(self._file(index)) as file:
             np.savez_compressed(file, **arrays)
@@ -97,7 +103,7 @@ class PartialRun:
 
 @contextmanager
 def telling_of(finished: Collection[int]) -> Iterator[None]:
-    """Let a failure of the body say how many slices are `finished` by then, and how to go on."""
+    """Add a note to an exception of the body: how many slices are `finished` by then, and how to go on."""
     try:
         yield
     except Exception as error:

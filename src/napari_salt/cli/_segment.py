@@ -1,4 +1,4 @@
-"""``napari-salt segment``: a stack and an adapter in, labels and probabilities out, in spite of stops."""
+"""``napari-salt segment``: labels and probabilities of a stack; a stopped run can be resumed."""
 
 from __future__ import annotations
 
@@ -74,15 +74,33 @@ def segment(options: argparse.Namespace) -> Result:
 
 
 def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Result:
-    """Segment with a progress bar; slices that are not asked for become 0.
+    """Segment with a progress bar; slices that are not asked for are written as 0.
 
-    Each finished slice is kept in a `PartialRun` at once; the outputs are written from there when all
-    are finished, or after Ctrl-C.
+    Each finished slice is kept in a `PartialRun` at once. The outputs are written from there when all slices
+    are finished, or after Ctrl-C; objects are written only when all slices are finished.
+
+    Parameters
+    ----------
+    image
+        What to segment.
+    adapter
+        With which adapter.
+    config
+        How to segment; its `group` is that of `image`.
+    outputs
+        Files to write.
 
     Returns
     -------
     result, interrupted
         What ``segment --json`` prints, and whether Ctrl-C ended it with slices missing.
+
+    Raises
+    ------
+    InputError
+        If an output cannot be written, or the unfinished run to resume had another input or settings.
+    KeyboardInterrupt
+        If Ctrl-C came before objects were numbered.
     """
     from napari_salt.core.devices import peak_memory_mb, resolve_device
 
@@ -108,7 +126,7 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
 
 @dataclass(frozen=True)
 class _Job:
-    """One segmentation: `finished` grows slice by slice, in step with what `partial` keeps."""
+    """One segmentation: `finished` holds the slices that `partial` keeps; `numbers` the objects by slice."""
 
     image: Stack
     adapter: Adapter
@@ -125,11 +143,11 @@ class _Job:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Those that are not finished."""
+        """Wanted slices that are not finished."""
         return tuple(index for index in self.wanted if index not in self.finished)
 
     def compute(self, interruption: Interruption) -> int:
-        """Finish what is missing, or as much as there is time for; give the number of tiles."""
+        """Compute the missing slices until all are done or Ctrl-C is pressed; give the number of tiles."""
         from napari_salt.core.segment.stack import segmentation_events
 
         if not self.missing:
@@ -164,7 +182,7 @@ class _Job:
         return tiles
 
     def _keep(self, result: SliceResult, bar: Any) -> None:
-        """Let a slice be on the disk before it counts as finished."""
+        """Write a slice to the disk, then count it as finished."""
         self.partial.add(result.index, self.outputs.arrays(result))
         self.finished.add(result.index)
         bar.update()
@@ -194,6 +212,6 @@ class _Job:
 
 
 def _with_neighbours(missing: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
-    """Missing slices, and those beside them: what is averaged along the stack must meet its like."""
+    """Missing slices and their wanted neighbours: smoothing along the stack averages neighbouring slices."""
     near = {index + step for index in missing for step in (-1, 0, 1)}
     return tuple(index for index in wanted if index in near)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Interruption:
-    """Whether Ctrl-C was pressed; a second press is not held back."""
+    """Whether Ctrl-C was pressed; a second press raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -48,7 +48,26 @@ def begun(events: Iterator[T]) -> Iterator[T]:
 
 
 def progress_bar(total: int | None, text: str, unit: str, done: int = 0, **options: Any) -> Any:
-    """Give a bar of tqdm's on stderr; where that is no terminal, what writes a line for every tenth."""
+    """Give a progress bar on stderr; without a terminal, one that writes a line for every tenth.
+
+    Parameters
+    ----------
+    total
+        Steps in all; None if not known.
+    text
+        What runs.
+    unit
+        Of a step, such as "slice".
+    done
+        Steps that are done at the start.
+    options
+        Further arguments of `tqdm.tqdm`; ignored without a terminal.
+
+    Returns
+    -------
+    tqdm.tqdm or alike
+        A context manager with ``n``, ``update``, ``set_postfix``, ``write`` and ``close``.
+    """
     if not sys.stderr.isatty():
         return _Lines(total, text, done)
     return tqdm(
@@ -62,12 +81,12 @@ def say(text: str) -> None:
 
 
 def tell(text: str) -> None:
-    """Print a line for the user beside the output, on stderr."""
+    """Print a line for the user on stderr, apart from the output."""
     sys.stderr.write(printable(text) + "\n")
 
 
 def duration(seconds: float) -> str:
-    """A time as one reads it, such as "2 min 13 s"."""
+    """A time in seconds as text, such as "2 min 13 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
@@ -81,7 +100,7 @@ class PlainFormatter(logging.Formatter):
 
 
 class _Lines:
-    """In place of a bar: a line for every tenth, and what is written between."""
+    """Replaces the bar where stderr is no terminal: writes a line for every tenth, and messages."""
 
     def __init__(self, total: int | None, text: str, done: int) -> None:
         self.total, self.n = total, done
@@ -94,12 +113,12 @@ class _Lines:
         """Leave the lines as they are."""
 
     def update(self, more: float = 1) -> None:
-        """Go on by so much."""
+        """Advance by `more` steps."""
         self.n = round(self.n + more)
         self.set_postfix()
 
     def set_postfix(self, **_values: object) -> None:
-        """Write a line, if another tenth is done."""
+        """Write a line if another tenth is done; the values are ignored."""
         tenths = 10 * self.n // self.total if self.total else 0
         if tenths > self._tenths:
             self._tenths = tenths

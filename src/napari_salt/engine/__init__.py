@@ -1,1 +1,1 @@
-"""The process beside napari that computes: its client, its server, and what they say to each other."""
+"""The process beside napari that computes: its client, its server, and their messages."""

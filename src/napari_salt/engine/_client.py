@@ -1,4 +1,4 @@
-"""napari's end of the engine: starts its process, talks to it off the GUI thread, ends it cleanly."""
+"""napari's side of the engine: starts its process, reads its messages in a thread, and ends it."""
 
 from __future__ import annotations
 
@@ -47,16 +47,15 @@ class EngineProcess:
     Parameters
     ----------
     call_soon
-        Runs a function on the thread that uses this, after what goes on there; it may be called from any
-        thread.
+        Schedules a function on the thread that uses this object; it may be called from any thread.
     command
         Program and arguments that start the engine.
 
     Attributes
     ----------
     message
-        psygnal signal, emitted by `call_soon`, with every message of the engine but its questions
-        (`ReadSlice`, `ReadAdapter`).
+        psygnal signal, emitted through `call_soon`, with every message of the engine except its questions
+        (`ReadSlice`, `ReadAdapter`), and with a `Failed` if the engine's process ends by itself.
     """
 
     message = Signal(object)
@@ -81,7 +80,10 @@ class EngineProcess:
         return self._working
 
     def offer(self, stack: StackLike) -> StackInfo:
-        """Let the engine read `stack` slice by slice; the same object keeps its number."""
+        """Let the engine read `stack`, (Z, Y, X) or (Z, Y, X, 3), slice by slice.
+
+        The same object keeps its number while it is among the `KEPT_STACKS` used last.
+        """
         key = next((k for k, known in self._stacks.items() if known is stack), None)
         if key is None:
             key = self._offered
@@ -90,19 +92,25 @@ class EngineProcess:
         return StackInfo(key=key, shape=tuple(int(n) for n in stack.shape), dtype=np.dtype(stack.dtype).str)
 
     def offer_adapter(self, digest: str, content: bytes) -> str:
-        """Let the engine read an adapter's file if it does not know it yet; give its digest."""
+        """Let the engine ask for the bytes of an adapter's file by their digest; give the digest."""
         self._adapters[digest] = content
         return digest
 
     def start(self, job: Job) -> None:
-        """Run a job; `Finished` or `Failed` is its last message."""
+        """Run a job; `Finished` or `Failed` is its last message.
+
+        Raises
+        ------
+        RuntimeError
+            If a job is running.
+        """
         if self._working:
             raise RuntimeError("a job is running already")
         self._working = True
         self.send(job)
 
     def send(self, request: Request) -> None:
-        """Send `request`, starting the engine if need be."""
+        """Send `request`; start the engine first if it is not running."""
         process = self._process or self._launch()
         with (
             self._writing,
@@ -112,7 +120,7 @@ class EngineProcess:
             process.stdin.flush()  # type: ignore[union-attr]
 
     def close(self) -> None:
-        """End the engine's process, whatever it is doing; no message comes after that."""
+        """Kill the engine's process, also during a job; no message is emitted after that."""
         self._working = False
         process, self._process = self._process, None
         if process is not None:
@@ -123,7 +131,7 @@ class EngineProcess:
         self._waiting.clear()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        # Threads that wait must not spin: on few cores they would take them from the GUI and from each other.
+        # Waiting OpenMP threads must not spin for long: on few cores they slow down the GUI and each other.
         environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
         process = subprocess.Popen(  # noqa: S603 (our own program)
             self._command,
@@ -137,7 +145,7 @@ class EngineProcess:
         return process
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        """Sort the engine's messages until it ends; runs in a thread of its own."""
+        """Answer the engine's questions and pass on its messages until it ends; runs in its own thread."""
         with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
                 message = pickle.load(process.stdout)  # type: ignore[arg-type] # noqa: S301 (our own child)
@@ -154,7 +162,7 @@ class EngineProcess:
         self._soon(lambda: self._on_ended(process))
 
     def _slice(self, wanted: ReadSlice) -> SliceRead:
-        """Read a slice for the engine; whatever a layer's array raises is told there."""
+        """Read a slice for the engine; an exception of the layer's array is sent as text."""
         try:
             return SliceRead(plane=np.ascontiguousarray(self._stacks[wanted.key][wanted.index]))
         except Exception as error:  # noqa: BLE001 (arrays of any plugin: what they raise is reported)
@@ -167,7 +175,7 @@ class EngineProcess:
             process.stdin.flush()  # type: ignore[union-attr]
 
     def _soon(self, function: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # napari quits, and Qt is shut down
+        with contextlib.suppress(RuntimeError):  # napari is quitting, and Qt is shut down
             self._call_soon(function)
 
     def _on_ended(self, process: subprocess.Popen[bytes]) -> None:
@@ -182,8 +190,8 @@ class EngineProcess:
     def _hand_on(self, message: Any) -> None:
         """Emit messages one after the other.
 
-        A receiver may run Qt's event loop, by a dialog or napari's progress bar; messages that arrive
-        meanwhile wait until it returns.
+        A receiver may run Qt's event loop, through a dialog or napari's progress bar; messages that arrive
+        meanwhile are queued until it returns.
         """
         self._waiting.append(message)
         if self._handing_on:

@@ -1,4 +1,4 @@
-"""What went wrong in the engine, as the user is told."""
+"""Turn an exception in the engine into a message for the user."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from napari_salt.terms.errors import BaseModelError, DeviceError, SaltError
 __all__ = ["failure"]
 
 FAULTS = {BaseModelError: "base", DeviceError: "device"}
-"""The setting that an error is about, by its kind."""
+"""The setting at fault, by type of error."""
 OUT_OF_MEMORY = "out of memory; close other programs, or choose a smaller base model"
 UNEXPECTED = "{}; this is not your fault: please report it with what napari's log says"
 
 
 def failure(request: Any, error: Exception) -> Failed:
-    """Tell why `request` failed, what to do, and what is at fault; call it where `error` is caught."""
+    """Give the message that says why `request` failed and what to do.
+
+    Call it where `error` is caught: the traceback is taken from there.
+
+    Parameters
+    ----------
+    request
+        A message of `_messages` that could not be answered.
+    error
+        What was raised.
+    """
     from napari_salt.core.devices import is_out_of_memory
 
     name = type(request).__name__

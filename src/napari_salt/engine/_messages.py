@@ -1,9 +1,9 @@
-"""What napari and the engine's process say to each other. Imports no torch.
+"""Messages between napari and the engine's process. Imports no torch.
 
-A **job** (`Train`, `Segment`, `Suggest`) runs for long and ends with one `Finished` or `Failed`; one that
-comes while another runs waits for it. `Look` and `Ask` are answered between two steps of a job, or at once.
-Arrays and adapters stay where they are: the engine is told a `StackInfo`, or an adapter's digest, and asks
-for a slice (`ReadSlice`), or once for the file of an adapter that it does not know (`ReadAdapter`).
+A **job** (`Train`, `Segment`, `Suggest`) takes long and ends with one `Finished` or `Failed`; a job that
+arrives while another runs is queued. `Look` and `Ask` are answered between two steps of a job, or at once.
+Arrays and adapters stay in napari: the engine gets a `StackInfo` or an adapter's digest, and asks for each
+slice that it needs (`ReadSlice`), and for the file of an adapter that it does not hold (`ReadAdapter`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class StackInfo:
-    """A stack that lies in napari's process: its number there, shape (Z, Y, X[, 3]) and dtype."""
+    """A stack in napari's process: its number there, shape (Z, Y, X[, 3]), and dtype as a string."""
 
     key: int
     shape: tuple[int, ...]
@@ -58,7 +58,7 @@ class StackInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class PaintedStack:
-    """An image with paint."""
+    """An image and its labels (Z, Y, X); `pixel_size` is in micrometres, None if unknown."""
 
     image: StackInfo
     labels: StackInfo
@@ -69,7 +69,7 @@ class PaintedStack:
 class Train:
     """Train on the paint of `stacks`; `init` is the digest of the adapter to go on from.
 
-    `strokes_known` says that the user has been asked whether the paint is strokes.
+    `strokes_known`: the user has already been asked whether the paint is strokes.
     """
 
     stacks: tuple[PaintedStack, ...]
@@ -80,9 +80,20 @@ class Train:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Segment slices of `image` with the adapter of that digest.
+    """Segment slices of `image`.
 
-    With `adapted` off, by the base model with the class tokens alone.
+    Parameters
+    ----------
+    adapter
+        Digest of the adapter.
+    config
+        How to segment, and which slices.
+    pixel_size
+        Micrometres per pixel, None if unknown.
+    adapted
+        False: use the base model with only what belongs to the classes taken from the adapter.
+    probabilities
+        Whether to send the probabilities, too.
     """
 
     image: StackInfo
@@ -95,7 +106,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Suggest:
-    """Score slices by how unsure the adapter of that digest is of them."""
+    """Score slices by how unsure the adapter of digest `adapter` is; `pixel_size` in micrometres."""
 
     image: StackInfo
     adapter: str
@@ -105,10 +116,10 @@ class Suggest:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Preview the square around `centre` (y, x) of slice `index`.
+    """Preview the square around `centre` (y, x), in pixels, of slice `index`.
 
-    While a training on this image runs, with what it has learnt so far; else with the adapter of the digest
-    `adapter`.
+    During a training the preview is of the training's first image, with what has been learnt so far; else it
+    is of `image`, with the adapter of digest `adapter` (with `adapted` off as in `Segment`).
     """
 
     image: StackInfo
@@ -122,9 +133,24 @@ class Look:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """Ask the base model `base` for the mask of a prompt on slice `index`; None only readies the slice.
+    """Ask for the base model's mask of a prompt on slice `index`; positions are in pixels.
 
-    `number` tells the answers apart.
+    Without points and a box only the slice's embedding is computed, ahead of the first prompt.
+
+    Parameters
+    ----------
+    base
+        Name or checkpoint of the base model.
+    number
+        Given back in the answer, to tell the answers apart.
+    points
+        (y, x) of each point.
+    positive
+        For each point, whether it is in the object.
+    box
+        (top, left, bottom, right).
+    device
+        Where to compute: "auto", "cpu", "cuda" or "mps".
     """
 
     image: StackInfo
@@ -144,7 +170,7 @@ class Stop:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRead:
-    """The answer to `ReadSlice`: the values, or what went wrong."""
+    """The answer to `ReadSlice`: the values, (Y, X[, 3]), or None and what went wrong."""
 
     plane: NDArray[Any] | None
     error: str = ""
@@ -179,7 +205,7 @@ class ReadAdapter:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """A moment of the training; `adapter` is the file of ``event.adapter``, which itself is None."""
+    """An event of the training. ``event.adapter`` is None here; `adapter` has the bytes of its file."""
 
     event: TrainingEvent[AdapterCard]
     adapter: bytes | None = None
@@ -211,12 +237,22 @@ class Logged:
 
 @dataclass(frozen=True, kw_only=True)
 class StrokesFound:
-    """The paint looks like strokes though unpainted means background; nothing was trained."""
+    """The paint looks like strokes, but unpainted means background; nothing was trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """Held-out Dice, by label value, of a forest on the same paint; that it does better; what would help."""
+    """The comparison of a trained adapter with a random forest on the same paint.
+
+    Parameters
+    ----------
+    forest
+        The forest's held-out Dice by label value.
+    worse
+        A sentence that the forest does better, or "" if it does not.
+    help
+        What would help most.
+    """
 
     forest: Mapping[int, float]
     worse: str
@@ -225,14 +261,14 @@ class Judged:
 
 @dataclass(frozen=True, kw_only=True)
 class SliceSegmented:
-    """One slice is done; its probabilities are there if they were asked for."""
+    """One slice is done; without `Segment.probabilities` its probabilities have shape (0, Y, X)."""
 
     result: SliceResult
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceScored:
-    """How unsure the adapter is of one slice, and the slices to paint next as far as is known."""
+    """How unsure the adapter is of slice `index`; `done` of `total` slices are scored."""
 
     index: int
     uncertainty: float
@@ -242,7 +278,7 @@ class SliceScored:
 
 @dataclass(frozen=True, kw_only=True)
 class Looked:
-    """The answer to `Look`, None where there was nothing to look with, and the seconds it took."""
+    """The answer to `Look`: the preview, None if there was no adapter, and the seconds it took."""
 
     preview: Preview | None
     seconds: float
@@ -250,7 +286,7 @@ class Looked:
 
 @dataclass(frozen=True, kw_only=True)
 class Mask:
-    """The answer to `Ask`: bool (Y, X), or None where the slice was only readied."""
+    """The answer to `Ask` `number`: bool (Y, X), None without a prompt, and the seconds it took."""
 
     number: int
     index: int
@@ -260,7 +296,7 @@ class Mask:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A job has ended: run through, or stopped by the user."""
+    """A job has ended: completed, or stopped by the user."""
 
     stopped: bool = False
 
@@ -272,11 +308,11 @@ class Failed:
     Parameters
     ----------
     request
-        Class name of the request, or "" where the engine itself went down.
+        Class name of the request, or "" if the engine's process ended unexpectedly.
     message
         One line for the user, with the remedy.
     fault
-        The setting at fault, "base" or "device", or "" where that is not known.
+        The setting at fault, "base" or "device", or "" if not known.
     details
         Traceback, for an error that is not the user's.
     """

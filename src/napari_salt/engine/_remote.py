@@ -1,4 +1,4 @@
-"""A stack that lies in napari's process, as the engine sees it."""
+"""A stack in napari's process, as the engine reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,15 @@ __all__ = ["RemoteStack"]
 
 
 class RemoteStack:
-    """A `StackLike` whose slices are fetched from napari's process when they are taken."""
+    """A `StackLike` whose slices are fetched from napari's process when they are taken.
+
+    Parameters
+    ----------
+    info
+        Number, shape (Z, Y, X[, 3]) and dtype of the stack.
+    fetch
+        Called with the stack's number and a slice's index; gives the slice, (Y, X[, 3]).
+    """
 
     def __init__(self, info: messages.StackInfo, fetch: Callable[[int, int], np.ndarray]) -> None:
         self.info = info

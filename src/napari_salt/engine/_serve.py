@@ -1,9 +1,9 @@
-"""The engine's process: takes requests from napari, runs the core's generators, sends what happens.
+"""The engine's process: takes requests from napari, runs the core's generators, sends their events.
 
 Run as ``python -m napari_salt.engine._serve``: requests come pickled on standard input, messages go to
-standard output. A process of its own keeps torch out of napari: the GUI never waits for its imports or its
-locks, the graphics driver's LLVM does not meet torch's (which crashes on Mesa), and when memory runs out,
-it is not napari with the user's paint that dies.
+standard output. A process of its own keeps torch out of napari: the GUI never waits for torch's imports or
+locks, the LLVM of the graphics driver and that of torch are not in one process (which crashes on Mesa), and
+when memory runs out, this process is killed and not napari with the user's paint.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ __all__ = ["Engine", "main"]
 T = TypeVar("T")
 
 PREVIEW_SHARE = 0.1
-"""Share of a training's time that previews may take."""
+"""Share of a job's time that previews may take."""
 UPDATE_SECONDS = 0.1
-"""Steps that say nothing new are told at most this often."""
+"""Seconds between messages about progress that bring no other news."""
 NICENESS = 5
-"""The GUI comes first."""
+"""Added to the process's nice value (lower priority), so that the GUI comes first."""
 KEPT_MODELS, KEPT_READERS, KEPT_EMBEDDINGS = 2, 4, 64
 
 
 class StopRequested(Exception):  # noqa: N818 (no error)
-    """The user pressed Stop, or napari is gone."""
+    """The user pressed Stop."""
 
 
 class Cache:
@@ -62,7 +62,7 @@ class Cache:
         self._entries: LRUCache[Any, Any] = LRUCache(size)
 
     def get(self, key: Any, make: Callable[[], T]) -> T:
-        """What was made for `key`, made now if need be."""
+        """The result for `key`; `make` is called if it is not kept."""
         if key not in self._entries:
             self._entries[key] = make()
         value: T = self._entries[key]
@@ -70,7 +70,7 @@ class Cache:
 
 
 class LogSender(logging.Handler):
-    """Passes on to napari what the core logs."""
+    """Sends log records of the core to napari."""
 
     def __init__(self, send: Callable[[Any], None]) -> None:
         super().__init__(logging.INFO)
@@ -82,12 +82,12 @@ class LogSender(logging.Handler):
 
 
 class Engine:
-    """Serves napari's process until that closes the requests.
+    """Serves napari's process until the stream of requests ends.
 
     Parameters
     ----------
     requests, messages_out
-        Binary streams.
+        Binary streams of pickled messages: to read from and to write to.
     """
 
     def __init__(self, requests: BinaryIO, messages_out: BinaryIO) -> None:
@@ -96,7 +96,7 @@ class Engine:
         self._answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._asides: queue.SimpleQueue[messages.Look | messages.Ask] = queue.SimpleQueue()
         self._stopped = threading.Event()
-        self._sending, self._fetching = threading.Lock(), threading.Lock()  # slices are read ahead
+        self._sending, self._fetching = threading.Lock(), threading.Lock()  # a thread reads slices ahead
         self._working = False
         self._adapters, self._segmenters = Cache(KEPT_MODELS), Cache(KEPT_MODELS)
         self._readers = Cache(KEPT_READERS)
@@ -104,7 +104,7 @@ class Engine:
         self._look_allowed_at = 0.0
 
     def serve(self) -> None:
-        """Answer requests for ever; this thread computes, another one reads."""
+        """Answer requests until the process ends; this thread computes, another one reads the requests."""
         logger = logging.getLogger("napari_salt")
         logger.setLevel(logging.INFO)
         logger.propagate = False
@@ -118,7 +118,7 @@ class Engine:
                 self._serve_asides(self._look, share=1.0)
 
     def _receive(self) -> None:
-        """Sort what comes in; the end of it ends the process, whatever it is doing."""
+        """Put each request into its queue; the end of the stream ends the process, also during a job."""
         while True:
             try:
                 request = pickle.load(self._requests)  # noqa: S301 (from the process that started us)
@@ -244,7 +244,7 @@ class Engine:
             self._check_stop()
 
     def _between_steps(self, look: Callable[[int, tuple[float, float]], Preview]) -> None:
-        """Stop if asked to, and answer what has come in, with what has been learnt so far."""
+        """Stop if asked to, and answer `Look` and `Ask`; previews show what has been learnt so far."""
         self._check_stop()
         self._serve_asides(lambda request: look(request.index, request.centre), PREVIEW_SHARE)
 
@@ -253,7 +253,7 @@ class Engine:
         self._serve_asides(self._look, PREVIEW_SHARE)
 
     def _serve_asides(self, look: Callable[[messages.Look], Preview | None], share: float) -> None:
-        """Answer all prompts, and the newest wish for a preview, in at most `share` of the time."""
+        """Answer all prompts, and the newest `Look`, which may take at most `share` of the time."""
         newest: messages.Look | None = None
         with contextlib.suppress(queue.Empty):
             while True:
@@ -376,7 +376,7 @@ def main() -> None:
     """Serve the process that started this one."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints must not get between the messages
+    os.dup2(2, 1)  # text that a library prints must not mix with the messages
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     Engine(sys.stdin.buffer, out).serve()

@@ -1,1 +1,1 @@
-"""Qt: the dock widget, and all that napari's manifest names."""
+"""Qt: the dock widget, and everything that napari's manifest refers to."""

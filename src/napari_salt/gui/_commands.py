@@ -1,4 +1,4 @@
-"""The commands of the manifest: what the command palette and the menus run on the current viewer."""
+"""The commands of the manifest, which the command palette and the menus run on the current viewer."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = [
 
 
 DOCK = "SALT (SALT - adapt Segment Anything)"
-"""The dock's name, which is the Plugins menu's: the menu then finds a widget that was opened here."""
+"""Name of the dock: that of the Plugins menu, so that the menu finds a widget that was opened here."""
 
 
 def open_widget(viewer: Viewer) -> SaltWidget:
-    """Dock the widget, or show the one that is docked, whatever opened it."""
+    """Dock the widget in `viewer`, or show the docked one; give the widget."""
     docked = (w for w in viewer.window.dock_widgets.values() if isinstance(w, SaltWidget))
     widget = next(docked, None)
     if widget is None:

@@ -1,4 +1,4 @@
-"""The dock widget: the panels from top to bottom, and what ties them to the viewer."""
+"""The dock widget: the panels from top to bottom, and their connections with the viewer."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = ["SaltWidget"]
 
 WIDTH = 320
 SETTLE_MS = 100
-"""How long after the view moves the preview follows."""
+"""Milliseconds from a move of the view to the new preview."""
 COUNTING_SECONDS = 0.03
-"""How long a look at what has been painted may take; what is left follows after `SETTLE_MS`."""
+"""Seconds for counting paint at a time; the rest is counted after another `SETTLE_MS`."""
 CALM_PERCENT = 4
-"""Speed of napari's spinner while a job runs: about one frame a second."""
+"""Speed of napari's spinner during a job, in percent of the usual: about one frame a second."""
 
 
 class SaltWidget(QScrollArea):
@@ -107,7 +107,7 @@ class SaltWidget(QScrollArea):
         add(self._follow_theme, self.viewer.events.theme)
 
     def load(self, path: str | Path) -> bool:
-        """Load an adapter's file; say whether it is loaded."""
+        """Load an adapter's file; True if it is loaded."""
         return self.session.load_adapter(Path(path))
 
     def event(self, event: QEvent) -> bool:
@@ -127,9 +127,9 @@ class SaltWidget(QScrollArea):
         self._set_spinner_speed(CALM_PERCENT if self.session.job else 100)
 
     def _set_spinner_speed(self, percent: int) -> None:
-        """Slow down the spinner of napari's activity dock: every frame repaints the canvas.
+        """Set the speed of the spinner in napari's activity dock: every frame repaints the canvas.
 
-        Without a graphics card that took nearly half of the training's time (1.03 against 1.86 s a step).
+        Without a graphics card that took nearly half of the training time (1.86 s a step; slowed down, 1.03).
         """
         for label in self.window().findChildren(QLabel):
             if label.movie() is not None:
@@ -148,13 +148,13 @@ class SaltWidget(QScrollArea):
             self._settled.start()
 
     def _on_settled(self) -> None:
-        """Follow the view and the paint, at most ten times a second."""
+        """Update paint counts, preview and prompt for the present view, at most ten times a second."""
         self.session.recount(COUNTING_SECONDS)
         self.session.previewing.refresh()
         self.session.prompting.ready()
 
     def _show_problem(self, text: str, control: str) -> None:
-        """Notify, and mark the control at fault."""
+        """Notify the user, and show the problem on the panel of the control at fault."""
         show_warning(unmarked(text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")))
         panels = {
             "base": self.model,

@@ -1,4 +1,4 @@
-"""What keys do while the dock widget is open; napari ignores key bindings in manifests."""
+"""Keys and their actions while the dock widget is open; napari ignores key bindings in manifests."""
 
 from __future__ import annotations
 

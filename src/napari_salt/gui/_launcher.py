@@ -16,7 +16,7 @@ __all__ = ["launch", "open_files"]
 
 
 def launch(paths: Sequence[Path]) -> None:
-    """Open napari and stay until its window is closed."""
+    """Open napari with the widget and the files; return when its window is closed."""
     viewer = napari.Viewer()
     open_widget(viewer)
     open_files(viewer, paths)
@@ -36,7 +36,7 @@ def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
             continue
         data = stack.data[0] if stack.was_2d else stack.data
         spacing = None
-        if stack.spacing is not None:  # an unknown distance of slices is shown as if voxels were cubes
+        if stack.spacing is not None:  # if the distance of slices is unknown, z is as long as y
             z, y, x = stack.spacing
             spacing = (z or y, y, x)[-(data.ndim - stack.rgb) :]
         units = [stack.unit] * (data.ndim - stack.rgb) if stack.unit and spacing else None

@@ -1,4 +1,4 @@
-"""The way from other threads to that of the window."""
+"""Run functions of other threads on the GUI thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["MainThread"]
 
 
 class MainThread(QObject):
-    """Runs functions on the thread that made it, soon; call it from any thread."""
+    """Schedules functions on the thread in which it was made; call it from any thread."""
 
     _called = QtSignal(object)
 
@@ -22,7 +22,7 @@ class MainThread(QObject):
         connect(self._called, self._on_called)
 
     def __call__(self, function: Callable[[], None]) -> None:
-        """Run `function` there, after what goes on now."""
+        """Run `function` there when its event loop gets to it."""
         self._called.emit(function)
 
     def _on_called(self, function: Callable[[], None]) -> None:

@@ -19,7 +19,19 @@ LayerData = tuple[Any, ...]
 
 
 def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
-    """Reader for one adapter file; None, with the reason as a notification, for anything else."""
+    """Give the reader of one adapter file.
+
+    Parameters
+    ----------
+    path
+        One path, or several.
+
+    Returns
+    -------
+    callable or None
+        None for several paths, for another ending than .safetensors, and, with a notification that says why,
+        for a .safetensors file that is no adapter.
+    """
     if not isinstance(path, str) or not path.endswith(".safetensors"):
         return None
     try:
@@ -31,7 +43,7 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
 
 
 def _load(path: str | list[str]) -> list[LayerData]:
-    """Load the adapter into the current viewer's widget; no layer comes of it."""
+    """Load the adapter into the current viewer's widget; add no layer."""
     from napari_salt.gui._commands import open_widget
 
     viewer = napari.current_viewer()

@@ -11,11 +11,11 @@ from napari_salt import samples
 __all__ = ["full_labels", "two_painted_slices"]
 
 LayerData = tuple[Any, dict[str, Any], str]
-"""What napari makes a layer of: the array, the layer's arguments and its type."""
+"""A layer for napari: the array, the layer's arguments and its type."""
 
 
 def full_labels() -> list[LayerData]:
-    """Give the nuclei, (31, 61, 57) uint16, and the labels of all slices, uint8, 1 = nucleus."""
+    """Give the nuclei, (31, 61, 57) uint16, and the labels of all slices, uint8: 0 background, 1 nucleus."""
     return _layers(tifffile.imread(samples.nuclei3d_labels()), "nuclei labels")
 
 

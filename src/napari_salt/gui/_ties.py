@@ -1,4 +1,4 @@
-"""What ties the widget to its viewer: events, keys, the mouse; made and cut in one place."""
+"""All connections of the widget with its viewer (events, keys, the mouse), made and removed in one place."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from napari_salt.session._session import Session
 __all__ = ["Ties"]
 
 DRAG_PIXELS = 3.0
-"""A drag that goes less far is a click."""
+"""A shorter drag, in pixels of the image, counts as a click."""
 
 
 class Ties:
-    """Everything by which the viewer and the application hold on to a session.
+    """All connections of the viewer and the application with a session.
 
     Parameters
     ----------
     session
-        It is closed when the ties are cut.
+        Closed by `cut`.
     """
 
     def __init__(self, session: Session) -> None:
@@ -41,7 +41,7 @@ class Ties:
         self.connections.add(self.cut, QApplication.instance().aboutToQuit)
 
     def cut(self) -> None:
-        """Let go of the viewer and end all work; a second time does nothing."""
+        """Disconnect from the viewer and close the session; a second call does nothing."""
         if self._on_mouse not in self._viewer.mouse_drag_callbacks:
             return
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
@@ -51,12 +51,12 @@ class Ties:
         self._session.close()
 
     def _on_mouse(self, viewer: Any, event: Any) -> Iterator[None]:
-        """Take the mouse; what goes wrong does not reach napari."""
+        """Handle the mouse; an exception is reported and does not reach napari."""
         with self._reports.caught():
             yield from self._take_prompt(viewer, event)
 
     def _take_prompt(self, viewer: Any, event: Any) -> Iterator[None]:
-        """Take a click as a point prompt and a drag as a box prompt, while prompts are on."""
+        """While prompts are on, take a click as a point (with Alt: not in the object) and a drag as a box."""
         prompting, source = self._session.prompting, self._session.source
         if not prompting.active or source is None or viewer.dims.ndisplay != 2:
             return
@@ -79,7 +79,7 @@ class Ties:
 
 @contextmanager
 def _still(viewer: Any) -> Iterator[None]:
-    """Keep the view where it is: napari follows the mouse too late for a move that is marked as handled."""
+    """Switch off panning with the mouse in the block; marking a move as handled comes too late for that."""
     camera = camera_of(viewer)
     pans = camera.mouse_pan
     camera.mouse_pan = False

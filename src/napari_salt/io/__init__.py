@@ -17,7 +17,7 @@ _MODULE_OF = {
     "read_stack": "_read",
     "write_labels": "_write",
 }
-"""Imported when they are asked for: the table of formats is wanted without the formats' libraries."""
+"""Imported at first use, so that `_table` can be imported without the formats' libraries."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,4 @@
-"""What each axis of a file means: told by the user or by the file, never guessed."""
+"""What each axis of a file means, as the user or the file says; ambiguous axes are refused."""
 
 from pathlib import Path
 
@@ -15,7 +15,22 @@ def unnamed_axes(n_axes: int) -> str:
 
 
 def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
-    """Give the file's axis letters, of T, Z, C, Y, X, S, if they can mean one thing only."""
+    """Give the file's axis letters, of T, Z, C, Y, X, S, if they can mean one thing only.
+
+    A first axis of unknown meaning before YX is taken as Z.
+
+    Parameters
+    ----------
+    axes, shape
+        The file's own letters and lengths; Q or I for an axis of unknown meaning.
+    path
+        For the message.
+
+    Raises
+    ------
+    InputError
+        If the axes can mean several things.
+    """
     grey = axes.removesuffix("S")
     if len(grey) == 3 and grey[0] in "QI":  # pages without a meaning: a stack
         grey = "Z" + grey[1:]
@@ -30,16 +45,23 @@ def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
 def given_axes(
     given: str, axes: str, shape: tuple[int, ...], path: Path, *, n_unsqueezed: int | None = None
 ) -> str:
-    """Give the user's axis letters, if they are understood and as many as the file has axes.
+    """Give the user's axis letters in capitals, if they are valid and as many as the file has axes.
 
     Parameters
     ----------
     given
-        By the user.
+        Letters that the user gives.
     axes, shape
         The file's own letters and lengths.
+    path
+        For the message.
     n_unsqueezed
-        How many axes the file has if those of length 1 count.
+        Number of the file's axes including those of length 1, which is allowed as well.
+
+    Raises
+    ------
+    InputError
+        If a letter is unknown or repeated, Y or X is missing, or the number of letters is wrong.
     """
     letters = given.upper()
     known = set(letters) <= set("ZNYXCTS") and {"Y", "X"} <= set(letters)
@@ -70,8 +92,8 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
     Raises
     ------
     InputError
-        If the image is empty, if there are several channels and none is chosen, a channel that is
-        not there, or colours of neither 3 nor 4 samples.
+        If the image is empty, has several channels and none is chosen, lacks the chosen channel, or has
+        colours of neither 3 nor 4 samples.
     """
     axes, channels = "".join(sizes), sizes.get("C", 1)
     if 0 in sizes.values():
@@ -93,14 +115,14 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
 
 
 def flattened(data: da.Array, letters: str, channel: int) -> da.Array:
-    """Give (Z, Y, X) or (Z, Y, X, 3); time points follow each other along Z.
+    """Give (Z, Y, X) or (Z, Y, X, 3); time points follow each other along Z, alpha is dropped.
 
     Parameters
     ----------
     data
         With one axis per letter.
     letters
-        As `check_axes` has passed them.
+        Axis letters that `check_axes` has accepted.
     channel
         Which entry of axis C, if any, to take.
     """

@@ -1,4 +1,4 @@
-"""What the file formats have in common: what opening gives, what writing takes, what goes wrong."""
+"""What the file formats have in common: the result of opening, the input of writing, and errors."""
 
 import contextlib
 import math
@@ -25,7 +25,7 @@ DAMAGE = (  # what readers and decoders raise on damaged files
 
 
 class ArrayOnDisk(Protocol):
-    """An array of which only what is taken is read."""
+    """An array on disk; indexing reads only the part that is taken."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -47,23 +47,23 @@ class Opened:
     Parameters
     ----------
     array
-        What it holds.
+        Its values, with one axis per letter of `axes`.
     axes
         One letter per axis, as `napari_salt.io._axes` knows them.
     spacing, unit
-        As `napari_salt.io.Stack` has them.
+        As in `napari_salt.io.Stack`.
     origin
         Position (z, y, x) of the first voxel in `unit`, None where the file does not say.
     close
-        To be called when the array is needed no more.
+        To be called when the array is no longer needed.
     affine
-        Where the voxels lie in the world, None where the file does not say.
+        As in `napari_salt.io.Stack`: (4, 4), in mm; None where the file does not say.
     unit_assumed
-        Whether the file names no unit, and the usual one of its format stands for it.
+        Whether the file names no unit, so that `unit` is the usual one of its format.
     time_step, time_unit
         Time from one time point to the next, and its unit, such as "second"; None if not known.
     step
-        Between neighbouring values, if scaling made them from whole numbers.
+        As in `napari_salt.io.Stack`.
     """
 
     array: ArrayOnDisk
@@ -86,21 +86,21 @@ class Layout:
     Parameters
     ----------
     axes
-        Of T, C, Z, in this order, and YX.
+        Letters of T, C and Z, in this order, then YX.
     shape
         One length per axis.
     dtype
         Of the values.
     spacing, unit, origin
-        As `Opened` has them.
+        As in `Opened`.
     channels
         Names along C; empty for labels.
     name
-        What to call it.
+        Name of the image in the file's metadata.
     like
-        The file of the image that it belongs to and lies on voxel by voxel, if there is one.
+        File of the image with the same voxels that it belongs to, if there is one.
     time_step, time_unit, affine
-        As `Opened` has them.
+        As in `Opened`.
     """
 
     axes: str
@@ -128,7 +128,7 @@ class Layout:
 
 
 class PlaneFile(Protocol):
-    """A file that is written plane by plane; made by calling a class with a path and a `Layout`."""
+    """A file that is written plane by plane; its class is called with a path and a `Layout`."""
 
     def write(self, plane: npt.NDArray[Any]) -> None:
         """Write the next (Y, X) plane, in C order."""
@@ -141,9 +141,21 @@ class PlaneFile(Protocol):
 
 @contextlib.contextmanager
 def reading(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
-    """Turn what goes wrong with opening a file of some `kind` into an `InputError`.
+    """Turn exceptions of opening a file into an `InputError`.
 
-    `damage` is what the kind's own reader raises on damaged files, beyond the usual.
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What it should be, such as "a TIFF file".
+    damage
+        Exceptions of the format's reader for damaged files, besides `DAMAGE`.
+
+    Raises
+    ------
+    InputError
+        If the block raises OSError, one of `DAMAGE` or one of `damage`.
     """
     try:
         yield
@@ -159,7 +171,7 @@ def reading(path: Path, kind: str, *damage: type[Exception]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into an `InputError`."""
+    """Turn an OSError of writing `path` into an `InputError`."""
     try:
         yield
     except OSError as error:

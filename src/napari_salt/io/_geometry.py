@@ -19,27 +19,27 @@ Affine = npt.NDArray[np.float64]
 """(4, 4): position (z, y, x, 1) in the array to position (x, y, z, 1) in the world, in mm."""
 
 SAME_PLACE = 0.25
-"""Voxels by which a corner may be off: headers hold rounded numbers."""
+"""Tolerance of a corner's position in voxels: headers hold rounded numbers."""
 UPRIGHT = 0.9999
-"""Cosine above which an axis of voxels counts as one of space."""
+"""Cosine above which an axis of the array counts as parallel to one of the world."""
 SAME_SIZE = 0.01
-"""Share by which voxel sizes may differ."""
+"""Relative tolerance of voxel sizes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """What a file says of where its voxels lie.
+    """Where a file's voxels lie, as far as the file says it.
 
     Parameters
     ----------
     shape
-        Voxels along z, y, x.
+        Number of voxels along z, y, x.
     spacing, unit, origin
-        As `napari_salt.io.Stack` has them.
+        As in `napari_salt.io.Stack`; not used where `affine` is known.
     affine
-        Known for NIfTI only: with it, the others do not count.
+        (4, 4), see `Affine`; known for NIfTI only.
     unit_assumed
-        Whether the file names no unit, and the usual one of its format stands for it.
+        Whether the file names no unit, so that `unit` is the usual one of its format.
     """
 
     shape: tuple[int, ...]
@@ -50,7 +50,7 @@ class Geometry:
     unit_assumed: bool = False
 
     def in_unit_of(self, other: Geometry) -> Geometry:
-        """The same numbers in the unit of `other`, if it names one and this does not."""
+        """The same numbers taken in the unit of `other`, if that file names one and this one does not."""
         if not self.unit_assumed or other.unit_assumed or self.unit is None or other.unit is None:
             return self
         factor = MICROMETRES[other.unit] / MICROMETRES[self.unit]
@@ -90,7 +90,7 @@ class Turn:
 def turn_onto(image: Geometry, labels: Geometry) -> Turn | None:
     """How to bring labels onto the image's grid by turning and mirroring; None if they lie elsewhere.
 
-    Both have an affine.
+    Both must have an affine.
     """
     assert image.affine is not None  # noqa: S101
     assert labels.affine is not None  # noqa: S101
@@ -111,7 +111,7 @@ def turn_onto(image: Geometry, labels: Geometry) -> Turn | None:
 
 
 def differ(image: Geometry, labels: Geometry) -> bool:
-    """Whether voxel sizes or positions that both files tell, in units of length, differ."""
+    """Whether voxel sizes or positions differ, as far as both files give them with a unit of length."""
     if image.unit is None or labels.unit is None or image.spacing is None or labels.spacing is None:
         return False
     factor = MICROMETRES[labels.unit] / MICROMETRES[image.unit]
@@ -129,7 +129,7 @@ def differ(image: Geometry, labels: Geometry) -> bool:
 
 
 def orientation(affine: Affine) -> str:
-    """Where x, y and z lead to, such as "RAS" (right, front, head)."""
+    """Directions of the array's x, y and z axes, such as "RAS" (to the right, front and head)."""
     from nibabel.orientations import aff2axcodes
 
     return "".join(aff2axcodes(affine[:, [2, 1, 0, 3]]))

@@ -35,13 +35,13 @@ _UNKNOWN, _SCANNER = 0, 1  # codes of an affine: into no space, into some space 
 def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:  # noqa: ARG001 (any is a stack)
     """Open a NIfTI file; its axes are those of the file in reverse, so slices come first.
 
-    The spacing is the header's; without a unit it is taken to be in mm. A third axis of length 1, which a
-    time series of single slices has, may be left out of `axes`.
+    The spacing is the header's; without a unit it is taken to be in mm. A third axis of length 1, as in a
+    time series of single slices, may be left out of `axes`.
 
     Raises
     ------
     InputError
-        If the file is damaged, no NIfTI, or its axes cannot be told.
+        If the file is damaged, is no NIfTI, or its axes are ambiguous.
     """
     with reading(path, "a NIfTI file", ImageFileError, HeaderDataError):
         image: Any = nib.load(path)
@@ -60,7 +60,7 @@ def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
         spacing, ours = of_the_voxel(letters, zooms, [unit] * len(zooms))
         known = bool(image.header["sform_code"] or image.header["qform_code"])
         nothing = not known and length == "unknown" and spacing == (1, 1, 1)
-        if nothing:  # what is written when nothing is known
+        if nothing:  # defaults of programs that know no voxel size
             spacing = ours = None
         at = letters.find("T")
         return Opened(
@@ -77,7 +77,7 @@ def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
 
 
 class NiftiPlanes:
-    """A NIfTI file written plane by plane; what belongs to a NIfTI image gets its affines and units."""
+    """A NIfTI file written plane by plane; if it belongs to a NIfTI image, with its affines and units."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._dtype = layout.dtype.newbyteorder("<")
@@ -98,7 +98,7 @@ class NiftiPlanes:
 
 
 class _Voxels:
-    """The scaled values, axes in reverse order; a compressed file is read as a whole, once."""
+    """The scaled values with the axes in reverse; a compressed file is read as a whole, once."""
 
     def __init__(self, proxy: ArrayProxy, *, compressed: bool) -> None:
         self._proxy = proxy
@@ -121,9 +121,9 @@ class _Voxels:
 
 
 def _affine(affine: Affine, letters: str, unit: tuple[str, float]) -> Affine | None:
-    """The affine for positions (z, y, x) in an array of axes `letters`, those of the file in reverse.
+    """The affine for positions (z, y, x), in mm; `letters` are the file's axes in reverse.
 
-    None if one of the file's three axes in space is named as something else.
+    None if the first three axes of the file are not named Z (or N), Y and X.
     """
     file_axes = letters.replace("N", "Z")[::-1]
     if len(file_axes) == 2:
@@ -136,13 +136,16 @@ def _affine(affine: Affine, letters: str, unit: tuple[str, float]) -> Affine | N
 
 
 def _axes(shape: tuple[int, ...]) -> str:
-    """What the format says: a fourth axis is time, but in practice it may be channels."""
+    """Letters of CTZYX, unless an axis beyond the third is longer than 1 (or a sixth exists): then Q and YX.
+
+    By the format a fourth axis is time, but in practice it may hold channels.
+    """
     said = len(shape) <= len("CTZYX") and all(length == 1 for length in shape[:-3])
     return "CTZYX"[-len(shape) :] if said else unnamed_axes(len(shape))
 
 
 def _shape(layout: Layout) -> tuple[int, ...]:
-    """Lengths of the file's axes: x, y, z, and the time as the fourth, also of a single plane."""
+    """Lengths of the file's axes: x, y, z, and time always as the fourth, also without an axis Z."""
     shape = layout.shape[::-1]
     return shape if "Z" in layout.axes or "T" not in layout.axes else (*shape[:2], 1, *shape[2:])
 

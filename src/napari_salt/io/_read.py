@@ -1,7 +1,7 @@
-"""Read image and label stacks slice by slice, with their geometry; write labels the same way.
+"""Read image and label stacks slice by slice, with their geometry, from the formats of `_table`.
 
-TIFF, OME-Zarr and NIfTI. A stack on disk is a lazy array of one chunk per slice: taking a slice reads
-that slice and little else. Everything that a user can put right is an `InputError` of one line.
+A stack on disk is a lazy array of one chunk per slice: taking a slice reads that slice and little else (a
+compressed NIfTI is read as a whole, once). What a user can put right is an `InputError` of one line.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from napari_salt.terms.errors import InputError
 
 __all__ = ["read_labels", "read_stack"]
 
-_ROUNDING = 1e-4  # what scaling, as NIfTI files do it, may add to a whole number
-_FINE_STEP = 0.01  # with coarser steps, fractions would pass for whole numbers
+_ROUNDING = 1e-4  # largest rounding error of a whole number that NIfTI scaling has made
+_FINE_STEP = 0.01  # with coarser steps, fractions would be accepted as whole numbers
 
 
 def read_stack(path: str | Path, *, axes: str | None = None, channel: int | None = None) -> Stack:
@@ -39,15 +39,20 @@ def read_stack(path: str | Path, *, axes: str | None = None, channel: int | None
         integers or floats. A NIfTI's axes are taken in reverse, so that slices come first.
     axes
         One letter per axis: Z slices, N independent images, Y, X, C channels, T time, S colour.
-        None trusts the file; without names 2D is one slice, 3D a stack, and a last axis that
-        TIFF calls samples is colour.
+        With None the file's own names count; without names 2D is one slice, 3D a stack, and a last axis
+        that TIFF calls samples is colour.
     channel
         Which channel (0-based) of axis C to take; needed if there are several.
+
+    Returns
+    -------
+    Stack
+        Its `data` is lazy: (Z, Y, X), or (Z, Y, X, 3) in colour, of the file's dtype.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, of no format above, or its axes cannot be told. Computing
+        If the file is missing, damaged or of another format, or if its axes are ambiguous. Computing
         a slice raises it too, if the file is damaged there.
     """
     return _read(Path(path), axes, channel, None)
@@ -78,7 +83,7 @@ def _read(path: Path, axes: str | None, channel: int | None, labels: _LabelView 
 
 
 def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None = None) -> Stack:
-    """Open a label stack: as `read_stack`, of whole numbers from 0.
+    """Open a label stack of whole numbers from 0, as `read_stack` opens an image.
 
     Bool becomes uint8 and whole-numbered floats become int32; other types stay as they are. A TIFF of
     three or four planes is a stack, not colour.
@@ -86,15 +91,20 @@ def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None
     Parameters
     ----------
     path, axes
-        As `read_stack` has them.
+        See `read_stack`.
     like
         The image (or labels) that these labels belong to. If the files say where their voxels lie, labels
         that are stored mirrored or with axes in another order are brought onto its grid.
 
+    Returns
+    -------
+    Stack
+        Its `data` is lazy: (Z, Y, X) of an integer dtype.
+
     Raises
     ------
     InputError
-        As `read_stack`, if the file is in colour, and if the labels do not lie on the grid of `like`.
+        As `read_stack`, and if the file is in colour, or the labels do not lie on the grid of `like`.
         Computing a slice raises it too, if the slice has negative or fractional values.
     """
     path = Path(path)
@@ -118,18 +128,18 @@ def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None
 
 @dataclass(frozen=True)
 class _LabelView:
-    """How a file is opened as labels."""
+    """How a file is opened as labels: turned by `turn`, if that is given."""
 
     turn: Turn | None = None
 
 
 def _turn_onto(image: Stack, labels: Stack) -> Turn | None:
-    """How to bring labels onto the image's grid, if their files say where they lie.
+    """How to bring labels onto the image's grid; None if not known from both files.
 
     Raises
     ------
     InputError
-        If they lie elsewhere.
+        If the files say that they lie elsewhere.
     """
     ours = image.geometry.in_unit_of(labels.geometry)
     theirs = labels.geometry.in_unit_of(ours)
@@ -144,7 +154,7 @@ def _turn_onto(image: Stack, labels: Stack) -> Turn | None:
 
 
 class _Planes:
-    """A file's array for dask: each access reads what it needs, and names what it cannot read."""
+    """A file's array for dask: each access reads what it needs; an error names the slice."""
 
     def __init__(self, opened: Opened, path: Path, axes: str | None, labels: _LabelView | None) -> None:
         if opened.close is not None:
@@ -166,7 +176,7 @@ class _Planes:
         return array
 
     def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
-        if not self._origin[0].exists():  # Zarr would give 0
+        if not self._origin[0].exists():  # Zarr would return zeros
             raise InputError(
                 f"{self._origin[0]} is not there on {platform.node()}: keep it while it is read, and on a "
                 "cluster in a folder that all machines share"
@@ -182,7 +192,7 @@ class _Planes:
             ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the file itself."""
+        """Pickle the path: another process opens the file again."""
         return _reopened, self._origin
 
 
@@ -233,7 +243,7 @@ def _checked_labels(
 ) -> npt.NDArray[Any]:
     """Give one slice's labels as `dtype`, if all values are whole and not negative.
 
-    Values that a scaling by a small `step` has made are off by half of it at most.
+    Values that were scaled by a small `step` may be off by at most half of it.
     """
     kind = block.dtype.kind
     wrong = np.zeros(0)

@@ -1,4 +1,4 @@
-"""A stack of slices with its geometry: what reading gives, and what outputs are laid out like."""
+"""A stack of slices with its geometry: the result of reading, and the pattern for outputs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +19,13 @@ class Stack:
     Parameters
     ----------
     data
-        (Z, Y, X), or (Z, Y, X, 3) if `rgb`, of the file's type; one chunk per slice. Time points
+        (Z, Y, X), or (Z, Y, X, 3) if `rgb`, of the file's dtype; one chunk per slice. Time points
         follow each other along Z.
     rgb
         Whether the slices are colour images; an alpha channel has been dropped.
     spacing
-        Voxel size (z, y, x) in `unit`, None where the file does not say. A single slice may have
-        a z of 1 for want of a better.
+        Voxel size (z, y, x) in `unit`, None where the file does not say. For a single slice of unknown
+        thickness z may be 1.
     unit
         "nm", "um" or "mm"; None if the file gives no unit of length.
     axes
@@ -37,19 +37,20 @@ class Stack:
     origin
         Position (z, y, x) of the first voxel in `unit`, None where the file does not say.
     channel
-        Which channel this is, of a file with axis C.
+        Which channel (0-based) of the file's axis C this is; 0 without one.
     frames
         Number of time points.
     affine
         (4, 4): position (z, y, x, 1) of a voxel to (x, y, z, 1) in the world, in mm; None where the file
         does not say.
     unit_assumed
-        Whether the file names no unit, and the usual one of its format stands for it.
+        Whether the file names no unit, so that `unit` is the usual one of its format.
     time_step, time_unit
         Time from one time point to the next, and its unit, such as "second"; None where the file does
         not say.
     step
-        Between neighbouring values, if scaling made them from whole numbers.
+        Fractional part of the factor (scl_slope) by which a NIfTI scales its stored values; None if the
+        factor is whole, and for other formats.
     true_pixel_size
         Side of a pixel in micrometres, where the caller knows it better than the file.
     """

@@ -1,4 +1,4 @@
-"""File formats, each entry whole: names, what reads, what writes, what cannot be kept.
+"""Table of file formats: for each its names, its reader, its writer, and what a written file keeps.
 
 Nothing here imports a format's library; readers and writers are imported when they are called.
 """
@@ -32,10 +32,10 @@ Fact = Literal["position", "orientation", "unknown distance"]
 
 
 class Open(Protocol):
-    """What opens a file."""
+    """Function that opens a file."""
 
     def __call__(self, path: Path, axes: str | None, *, labels: bool) -> Opened:
-        """Open `path`, whose axes are `axes` if they are given; `labels`: it holds labels."""
+        """Open `path`; `axes` are those that the user gives, `labels` says that it holds labels."""
         ...
 
 
@@ -46,11 +46,11 @@ class Format:
     Parameters
     ----------
     name
-        What people call it.
+        Its usual name.
     suffixes
-        Ends of names in small letters, as they are offered for output; the last is the one advised.
+        File name endings in lower case that are offered for output; error messages recommend the last.
     open
-        Opens a file, with its geometry.
+        Opens a file and reads its geometry (see `Open`).
     planes
         Makes a `PlaneFile` for a path and a `Layout`; None where the format is only read.
     keeps
@@ -59,13 +59,13 @@ class Format:
     has_channels
         Whether a written file has named channels, as probabilities need.
     other_suffixes
-        Further ends of names that are taken.
+        Further file name endings, in lower case, that are accepted.
     is_folder
         Whether an image is a folder.
     recognise
-        Whether a file (or folder) whose name tells nothing is of this format.
+        Whether a file (or folder) with none of the known endings is of this format, by its content.
     may_replace
-        Whether a folder that is there is such an image, and may be written over.
+        Whether an existing folder is such an image, and may be overwritten.
     """
 
     name: str
@@ -80,12 +80,12 @@ class Format:
     may_replace: Callable[[Path], bool] = lambda _: False
 
     def has(self, path: Path) -> bool:
-        """Whether the name of `path` is that of such a file."""
+        """Whether the name of `path` has one of the format's endings."""
         return path.name.lower().endswith(self.suffixes + self.other_suffixes)
 
 
 def _later(module: str, function: str) -> Any:
-    """A function of a module of `napari_salt.io`, which is imported when it is called."""
+    """A function of a module of `napari_salt.io`; the module is imported at the first call."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         return getattr(import_module(f"napari_salt.io.{module}"), function)(*args, **kwargs)
@@ -126,11 +126,16 @@ FORMATS: dict[str, Format] = {
         ),
     )
 }
-"""Formats by name; the first that fits is taken."""
+"""Formats by name, in order of precedence."""
 
 
 def register_format(entry: Format) -> None:
-    """Add a format, for this process: its files are read and written like those of the others.
+    """Add a format to `FORMATS` for this process.
+
+    Parameters
+    ----------
+    entry
+        Its `open` and `planes` read and write the files.
 
     Raises
     ------
@@ -144,12 +149,12 @@ def register_format(entry: Format) -> None:
 
 
 def format_to_read(path: Path) -> Format:
-    """The format of a file or folder that is there, by its name, else by its content.
+    """The format of an existing file or folder, by its name, else by its content.
 
     Raises
     ------
     InputError
-        If it is none of them.
+        If it has none of the known formats.
     """
     folder = path.is_dir()
     fitting = [each for each in FORMATS.values() if each.is_folder or not folder]
@@ -169,7 +174,7 @@ def format_to_write(path: Path) -> Format:
     Raises
     ------
     InputError
-        If the name is none that can be written.
+        If no format that can be written has this ending.
     """
     for each in FORMATS.values():
         if each.planes is not None and each.has(path):
@@ -178,12 +183,12 @@ def format_to_write(path: Path) -> Format:
 
 
 def is_stack(path: Path) -> bool:
-    """Whether the name is that of a file of one of the formats."""
+    """Whether the name has an ending of one of the formats."""
     return any(each.has(path) for each in FORMATS.values())
 
 
 def offered(*, channels: bool = False) -> list[str]:
-    """Suffixes of what can be written; with `channels`, where channels have names."""
+    """Suffixes of formats that can be written; with `channels`, of those with named channels."""
     written = [each for each in FORMATS.values() if each.planes and (each.has_channels or not channels)]
     return [suffix for each in written for suffix in each.suffixes]
 

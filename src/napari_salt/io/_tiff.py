@@ -26,9 +26,9 @@ _INCOMPLETE = re.compile(
     r"|file incompletely written.*"
     r"|NDTiff.index not found.*"
 )
-"""What tifffile logs of files of which a part is not there."""
+"""What tifffile logs when a part of a file is missing."""
 
-_CLASSIC_BYTES = 2**32 - 2**25  # with more than that, offsets need BigTIFF
+_CLASSIC_BYTES = 2**32 - 2**25  # above that, offsets need BigTIFF
 
 
 def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
@@ -36,13 +36,17 @@ def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
 
     Parameters
     ----------
+    path
+        The file.
+    axes
+        One letter per axis, as in `read_stack`; None: the file's own.
     labels
-        Whether it holds labels: then three or four pages are no colour planes, as tifffile has them.
+        Whether it holds labels: then three or four planes, which tifffile takes for colours, are slices.
 
     Raises
     ------
     InputError
-        If the file is damaged, not complete, or its axes cannot be told.
+        If the file is damaged or incomplete, holds several images, or its axes are ambiguous.
     """
     with reading(path, "a TIFF file"), _heard() as complaints:
         tif = tifffile.TiffFile(path)
@@ -57,7 +61,7 @@ def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
 
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """What tifffile logs: it fills in with zeros what it cannot find, and goes on."""
+    """Collect what tifffile logs: it replaces missing parts by zeros and only logs that."""
     complaints: list[str] = []
     logger = logging.getLogger("tifffile")
     level, handler = logger.level, logging.Handler(logging.WARNING)
@@ -79,16 +83,16 @@ def _check_complete(path: Path, complaints: Sequence[str]) -> None:
 
 
 def is_tiff(path: Path) -> bool:
-    """Whether the file begins as a TIFF does, or cannot be looked at."""
+    """Whether the file begins like a TIFF, or cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(4) in _MAGIC
     except OSError:
-        return True  # why it cannot be read is said where it is opened
+        return True  # opening it then reports why it cannot be read
 
 
 class TiffPlanes:
-    """An OME-TIFF written plane by plane, zlib-compressed; half floats make it a plain TIFF."""
+    """An OME-TIFF written plane by plane, zlib-compressed; a plain TIFF for float16, which OME lacks."""
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self._tif = tifffile.TiffWriter(path, bigtiff=layout.n_bytes > _CLASSIC_BYTES)

@@ -1,4 +1,4 @@
-"""The voxel size in a TIFF's metadata: read from OME and ImageJ files, written as OME."""
+"""Voxel size and time step in a TIFF's metadata: read from OME and ImageJ files, written as OME."""
 
 import json
 from collections.abc import Mapping
@@ -27,9 +27,9 @@ _NO_UUID = "urn:uuid:00000000-0000-0000-0000-000000000000"
 def spacing_of(tif: tifffile.TiffFile, n_slices: int) -> tuple[Spacing | None, str | None]:
     """Give the voxel size (z, y, x) and its unit: "nm", "um" or "mm".
 
-    Only OME and ImageJ files say how large a voxel is; the resolution of other TIFFs is one of
-    print. The spacing is None unless y and x are known; a single slice has z = 1, and z may be None
-    otherwise. The unit is None if the sizes have no unit of length that we know.
+    Only OME and ImageJ files give the size of a voxel; the resolution of other TIFFs is meant for printing.
+    The spacing is None unless y and x are known. An unknown z is 1 for a single slice (`n_slices` is 1), else
+    None. The unit is None if the file names no unit of length that we know.
     """
     if tif.is_ome and tif.ome_metadata:
         sizes = _ome_sizes(tif.ome_metadata)
@@ -46,7 +46,7 @@ def spacing_of(tif: tifffile.TiffFile, n_slices: int) -> tuple[Spacing | None, s
 
 
 def time_of(tif: tifffile.TiffFile) -> tuple[float | None, str | None]:
-    """Give the time from one time point to the next, and its unit."""
+    """Give the time from one time point to the next and its unit, such as "second"; None if not known."""
     if tif.is_ome and tif.ome_metadata:
         pixels = _ome_pixels(tif.ome_metadata)
         unit = _TIMES.get(str(pixels.get("TimeIncrementUnit", "s")))
@@ -62,8 +62,8 @@ def time_of(tif: tifffile.TiffFile) -> tuple[float | None, str | None]:
 def description(layout: Layout) -> bytes:
     """Give the image description, in UTF-8, of a file with one page per plane.
 
-    It is OME-XML, or for half floats, which OME does not have, the JSON that tifffile understands.
-    The same layout gives the same bytes: the file's UUID, which OME wants to be unique, is nil.
+    It is OME-XML, or for float16, which OME lacks, JSON that tifffile understands. The same layout gives the
+    same bytes: the file's UUID, which should be unique in OME, is the nil UUID.
     """
     metadata: dict[str, Any] = {}
     if layout.spacing is not None:
@@ -90,7 +90,7 @@ _Size = tuple[float | None, str]
 
 
 def _ome_pixels(xml: str) -> Mapping[str, Any]:
-    """What the metadata says of the first image."""
+    """The metadata's Pixels element of the first image; empty if there is none."""
     try:
         image = tifffile.xml2dict(xml)["OME"]["Image"]
         pixels: Mapping[str, Any] = (image[0] if isinstance(image, list) else image)["Pixels"]

@@ -15,14 +15,27 @@ __all__ = [
 ]
 
 Spacing = tuple[float | None, float, float]
-"""Voxel size (z, y, x); z is None where only the plane's is known."""
+"""Voxel size (z, y, x); z is None where only y and x are known."""
 
 Place = tuple[float, float, float]
 """Position (z, y, x) of the first voxel's centre."""
 
 
 def in_one_unit(lengths: Spacing, units: Sequence[str]) -> tuple[Spacing, str | None]:
-    """Give `lengths` in one unit, "nm", "um" or "mm"; None and unchanged if one has no unit we know."""
+    """Give `lengths` in one unit: the common one if all agree, else "um".
+
+    Parameters
+    ----------
+    lengths
+        Along z, y, x.
+    units
+        Unit of each, as a file names it.
+
+    Returns
+    -------
+    lengths, unit
+        The unit is "nm", "um" or "mm"; or None, with `lengths` unchanged, if one of `units` is not known.
+    """
     if not all(unit in LENGTHS for unit in units):
         return lengths, None
     ours, factors = zip(*(LENGTHS[unit] for unit in units), strict=True)
@@ -34,7 +47,7 @@ def in_one_unit(lengths: Spacing, units: Sequence[str]) -> tuple[Spacing, str | 
 def of_the_voxel(
     letters: str, sizes: Sequence[float], units: Sequence[str]
 ) -> tuple[Spacing | None, str | None]:
-    """Give the voxel size (z, y, x) and its unit from a size and a unit for each axis.
+    """Give the voxel size (z, y, x) and its unit from a size and a unit for each axis of `letters`.
 
     Without a slice axis z is 1; z is None if only y and x have a unit. The spacing is None if a size is
     not positive, or if all are 1 and have no unit: that is what programs write when they know nothing.
@@ -50,7 +63,7 @@ def of_the_voxel(
 
 
 def position(letters: str, places: Sequence[float], units: Sequence[str]) -> Place:
-    """Give the position (z, y, x), in the unit of `of_the_voxel`, from one for each axis."""
+    """Give the position (z, y, x), in the unit of `of_the_voxel`, from one along each axis of `letters`."""
     z, y, x = in_one_unit(*_in_space(letters, places, units, 0.0))[0]
     return z or 0.0, y, x
 
@@ -66,5 +79,5 @@ def _in_space(
 
 
 def positive(size: object) -> float | None:
-    """Give `size` if it is a number that a length can be, else None."""
+    """Give `size` as a float if it is a positive, finite number, else None."""
     return float(size) if isinstance(size, int | float) and 0 < size < math.inf else None

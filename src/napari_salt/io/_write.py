@@ -1,4 +1,4 @@
-"""Write images plane by plane; a file appears, or takes the place of an old one, when all is written."""
+"""Write images plane by plane; a file gets its name, or replaces an old one, when it is complete."""
 
 import os
 import shutil
@@ -43,9 +43,9 @@ def image_writer(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[A
     Parameters
     ----------
     path
-        Where to write; the ending tells the format.
+        Where to write; its ending decides the format.
     layout
-        What is written.
+        Axes, shape, dtype and geometry of the image.
 
     Raises
     ------
@@ -75,18 +75,18 @@ def image_writer(path: Path, layout: Layout) -> Iterator[Callable[[npt.NDArray[A
 
 
 class LabelWriter:
-    """Write a label stack slice by slice into a file, which appears when all is written.
+    """Write a label stack slice by slice into a file, which gets its name when it is complete.
 
-    A context manager, as what `image_writer` gives is. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one
-    chunk per slice, both with the spacing and unit of the image; a NIfTI that belongs to a NIfTI image
-    keeps its affines and units exactly.
+    A context manager, like `image_writer`. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one chunk per
+    slice, both with the spacing and unit of the image; a NIfTI that belongs to a NIfTI image keeps the
+    image's affines and units exactly.
 
     Parameters
     ----------
     path
-        Where to write, in a folder that exists; the ending tells the format (.tif, .zarr, .nii, .nii.gz).
+        Where to write, in an existing folder; its ending decides the format (.tif, .zarr, .nii, .nii.gz).
     like
-        The image that the labels belong to: gives (Y, X), time points, spacing and unit.
+        The image that the labels belong to; (Y, X), time points and geometry are taken from it.
     n_slices
         How many slices will be written.
     dtype
@@ -95,7 +95,9 @@ class LabelWriter:
     Raises
     ------
     InputError
-        If the file cannot be written; the constructor and ``with`` find that out before any work.
+        If the file cannot be written; the constructor and ``with`` check that before any work.
+    ValueError
+        If `n_slices` is below 1, `dtype` is another, or the ``with`` block ends before all are written.
     """
 
     def __init__(self, path: str | Path, like: Stack, n_slices: int, dtype: npt.DTypeLike) -> None:
@@ -126,7 +128,7 @@ class LabelWriter:
         Raises
         ------
         InputError
-            If the disk refuses.
+            If the file cannot be written.
         ValueError
             If the slice is not the next one, or does not fit the stack's shape or type.
         """
@@ -145,12 +147,23 @@ class LabelWriter:
 
 
 def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: Stack) -> None:
-    """Write labels, (Z, Y, X) of uint8, uint16, uint32 or int32, as `LabelWriter` does.
+    """Write a label stack into one file (see `LabelWriter` for the formats).
+
+    Parameters
+    ----------
+    path
+        Where to write, in an existing folder; its ending decides the format.
+    labels
+        (Z, Y, X) of uint8, uint16, uint32 or int32.
+    like
+        The image that the labels belong to.
 
     Raises
     ------
     InputError
         If the file cannot be written.
+    ValueError
+        If `labels` have another dtype, or do not fit (Y, X) of `like`.
 
     Warns
     -----
@@ -173,14 +186,20 @@ def layout_of(
     channels: tuple[str, ...] = (),
     n_slices: int | None = None,
 ) -> Layout:
-    """Give the layout of an image at `path` that belongs to `like` and has its axes T, Z, Y and X.
+    """Give the layout of an image at `path` with the axes T, Z, Y, X and the geometry of `like`.
 
     Parameters
     ----------
+    path
+        Where it will be written.
+    like
+        The image that it belongs to.
+    dtype
+        Of its values.
     channels
-        Names of the channels, if there is to be an axis C.
+        Names of the channels; empty for no axis C.
     n_slices
-        How many slices there will be, if not those of `like`.
+        Number of slices, by default that of `like`.
     """
     count = len(like.data) if n_slices is None else n_slices
     frames = like.frames if count == len(like.data) else 1
@@ -205,7 +224,7 @@ def layout_of(
 
 
 def not_kept(path: Path, like: Stack) -> str:
-    """Say what a file at `path` cannot hold of where the voxels of `like` lie, or ""."""
+    """Say which part of the geometry of `like` a file at `path` cannot hold, or give ""."""
     kept = format_to_write(path).keeps
     if like.affine is not None or like.origin is not None:
         needed: Fact = "position" if like.affine is None else "orientation"
@@ -229,11 +248,12 @@ def _suffix_that_keeps(fact: Fact) -> str:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse an output whose folder is not there, or cannot be written to.
+    """Refuse an output whose folder is missing or not writable.
 
     Raises
     ------
     InputError
+        If it is.
     """
     if not path.parent.is_dir():
         raise InputError(f"the folder {path.parent} does not exist: create it first")
@@ -247,6 +267,8 @@ def check_target(path: Path, source: Path) -> None:
     Raises
     ------
     InputError
+        If the ending of `path` is unknown, its folder is missing or not writable, or something that may not
+        be replaced is there.
     """
     written = format_to_write(path)
     check_folder(path)
@@ -260,15 +282,22 @@ def check_target(path: Path, source: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, finished: Collection[object] = ()) -> Iterator[Path]:
-    """Give a name beside `path`; what the body writes there takes the place of `path`, if all goes well.
+    """Give a temporary name beside `path`; what the body writes there replaces `path` if it succeeds.
 
-    What is not complete is removed, unless some of it is `finished` by then: that is there again for a
-    body that begins with as much.
+    If the body fails, the temporary output is removed, but it is kept if `finished` is not empty by then. If
+    `finished` is not empty at the start, the output that an earlier run has kept is there again.
+
+    Parameters
+    ----------
+    path
+        The output.
+    finished
+        Parts of the output that are complete; the body may add to it.
 
     Raises
     ------
     InputError
-        If the disk refuses.
+        If the disk cannot be written to.
     """
     temporary = unfinished(path)
     try:
@@ -284,7 +313,7 @@ def replacing(path: Path, finished: Collection[object] = ()) -> Iterator[Path]:
 
 
 def on_disk(path: Path) -> None:
-    """Wait until a file, or each file of a folder, is where a power cut leaves it."""
+    """Flush a file, or each file of a folder, to the disk (fsync), so that it survives a power cut."""
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
             with file.open("r+b") as opened:
@@ -293,21 +322,21 @@ def on_disk(path: Path) -> None:
 
 def _plane_file(path: Path, temporary: Path, layout: Layout) -> PlaneFile:
     planes = format_to_write(path).planes
-    assert planes is not None  # noqa: S101 (so it was chosen)
+    assert planes is not None  # noqa: S101 (format_to_write chooses by it)
     return planes(temporary, layout)
 
 
 def unfinished(path: Path) -> Path:
-    """A name for what is not complete: the same again, if a kill leaves it behind."""
+    """Name of the incomplete output beside `path`; a fixed one, so that a later run finds it after a kill."""
     return path.with_name(f".part.{path.name}")
 
 
 def _put(complete: Path, path: Path) -> None:
-    """Let `complete` take the place of `path`, once it is safe on the disk."""
+    """Flush `complete` to the disk and move it to `path`."""
     on_disk(complete)
     old = path.with_name(f".old.{path.name}")
     _remove(old)
-    if path.is_dir():  # a folder cannot take the place of another in one step
+    if path.is_dir():  # a folder cannot replace another in one step
         path.replace(old)
     complete.replace(path)
     _remove(old)

@@ -24,7 +24,7 @@ _UNITS = {"nm": "nanometer", "um": "micrometer", "mm": "millimeter"}
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether `path` is a folder that Zarr, version 2 or 3, has made."""
+    """Whether `path` is a Zarr folder, of version 2 or 3."""
     return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
@@ -34,7 +34,7 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
     Raises
     ------
     InputError
-        If the folder is damaged, no Zarr, holds no image or several, or its axes cannot be told.
+        If the folder is damaged, is no Zarr, holds no image or several, or its axes are ambiguous.
     """
     with reading(path, "an OME-Zarr image"):
         if not is_zarr(path):
@@ -57,7 +57,7 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
 
 
 def _remedy(path: Path) -> str:
-    """What to do with a folder that is no Zarr, by the files that most of it is."""
+    """What to do with a folder that is no Zarr, by its most frequent type of file."""
     files = Counter(file.suffix.lower() for file in path.iterdir()) if path.is_dir() else Counter[str]()
     suffix, count = next(iter(files.most_common(1)), ("", 0))
     if suffix in (".dcm", ".ima"):
@@ -68,9 +68,9 @@ def _remedy(path: Path) -> str:
 
 
 class ZarrPlanes:
-    """An OME-Zarr 0.5 image of one level, written plane by plane; a plane is a chunk.
+    """An OME-Zarr 0.5 image of one level, written plane by plane; each plane is a chunk.
 
-    `array` is for writing in another order; what is not written is 0. With ``new=False`` the image at
+    Use `array` to write in another order; planes that are not written are 0. With ``new=False`` the image at
     `path` is opened and writing continues.
     """
 
@@ -96,11 +96,11 @@ class ZarrPlanes:
         self.array[next(self._places)] = plane
 
     def close(self) -> None:
-        """All is written already."""
+        """Do nothing: `write` has written everything."""
 
 
 def _images(group: zarr.Group) -> Sequence[Mapping[str, Any]]:
-    """The group's images: one in practice, the standard allows several."""
+    """Metadata of the group's images: in practice one, the standard allows several."""
     images: Sequence[Mapping[str, Any]] = _about(group).get("multiscales", ())
     return images
 
@@ -112,7 +112,7 @@ def _about(group: zarr.Group) -> Mapping[str, Any]:
 
 
 def _plate(plate: zarr.Group, path: Path) -> str:
-    """What to name instead of a whole plate of wells."""
+    """Message that tells which path to give instead of a whole plate of wells."""
     wells = [str(well["path"]) for well in _about(plate)["plate"].get("wells", ())]
     fields = [
         str(image["path"])
@@ -163,7 +163,7 @@ def _letter(entry: Mapping[str, Any]) -> str:
 
 
 def _scale_and_origin(steps: Sequence[Mapping[str, Any]], n_axes: int) -> tuple[list[float], list[float]]:
-    """Voxel size and position of the first voxel, after all steps in turn."""
+    """Voxel size and position of the first voxel along each axis, after all transformations in order."""
     scale, origin = np.ones(n_axes), np.zeros(n_axes)
     for step in steps:
         if step["type"] == "scale":
@@ -175,7 +175,7 @@ def _scale_and_origin(steps: Sequence[Mapping[str, Any]], n_axes: int) -> tuple[
 
 
 def _metadata(layout: Layout) -> dict[str, Any]:
-    """What version 0.5 says of an image; https://ngff.openmicroscopy.org/0.5/."""
+    """Metadata of an image in version 0.5; https://ngff.openmicroscopy.org/0.5/."""
     units = dict.fromkeys("ZYX", _UNITS.get(layout.unit or "")) | {"T": layout.time_unit}
     if layout.spacing is not None and layout.spacing[0] is None:
         units["Z"] = None
@@ -202,7 +202,7 @@ def _metadata(layout: Layout) -> dict[str, Any]:
 
 
 def _channel(name: str, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """How viewers show a map of probabilities."""
+    """How viewers display a probability channel: white, from 0 to the largest value."""
     most = 1 if dtype.kind == "f" else np.iinfo(dtype).max
     window = {"start": 0, "end": most, "min": 0, "max": most}
     return {"label": name, "color": "FFFFFF", "active": True, "window": window}

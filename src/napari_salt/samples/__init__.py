@@ -6,7 +6,7 @@ from pathlib import Path
 __all__ = ["PAINTED_SLICES", "nuclei3d_image", "nuclei3d_instances", "nuclei3d_labels"]
 
 PAINTED_SLICES = (8, 22)
-"""The slices (0-based) that the few-labels protocol paints; all others are for scoring."""
+"""Slices (0-based) that count as painted in the few-labels protocol; all others are for scoring."""
 
 
 def nuclei3d_image() -> Path:

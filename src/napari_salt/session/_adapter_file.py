@@ -35,17 +35,17 @@ class LoadedAdapter:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of the content."""
+        """SHA-256 of the content, in hexadecimal."""
         return hashlib.sha256(self.content).hexdigest()
 
     @property
     def layer_title(self) -> str:
-        """The title where napari, Qt or a file system may read more into a text than its letters."""
+        """The title, shortened, without characters that napari, Qt or a file system would interpret."""
         return unpathed(self.title)[:MAX_LAYER_TITLE]
 
     @property
     def title(self) -> str:
-        """A short name for windows."""
+        """A short name to show: the adapter's name, else its file's, else its first classes."""
         if self.card.name:
             return self.card.name
         if self.path is not None:

@@ -1,4 +1,4 @@
-"""Paint and adapters kept on disk while one works, so that a crash costs seconds."""
+"""Autosaved paint (saved when a training starts) and adapters (saved while it runs) on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAINT, ADAPTER = ".paint.npz", ".salt.safetensors"
 
 @dataclass(frozen=True)
 class Saved:
-    """One autosaved file: what it is, when it was written, the image layer it belongs to, and where."""
+    """One autosaved file: its kind, when it was written, the name of its image layer, and its path."""
 
     kind: Literal["paint", "adapter"]
     time: datetime
@@ -35,7 +35,7 @@ class Saved:
 
 
 class Autosave:
-    """A folder with the latest paint and adapters.
+    """A folder with the latest paint and adapters; the oldest beyond `KEPT` files are deleted.
 
     Parameters
     ----------
@@ -49,12 +49,12 @@ class Autosave:
         self.folder = folder or Path(os.environ.get("NAPARI_SALT_AUTOSAVE") or default)
 
     def paint(self, snapshot: PaintSnapshot, image: str) -> Path:
-        """Save the painted slices.
+        """Save the painted slices of the image layer named `image`; give the file.
 
         Raises
         ------
         InputError
-            If the folder cannot be written to.
+            If the folder cannot be made or written to.
         """
         path = self._path(image, PAINT)
         arrays = {str(index): plane for index, plane in snapshot.planes.items()}
@@ -70,14 +70,20 @@ class Autosave:
         return path
 
     def adapter(self, content: bytes, image: str, path: Path | None = None) -> Path:
-        """Save an adapter's bytes, over `path` if that is given; give the file."""
+        """Save an adapter's bytes, over `path` if that is given; give the file.
+
+        Raises
+        ------
+        InputError, AdapterError
+            If the folder cannot be made, or not written to.
+        """
         target = path or self._path(image, ADAPTER)
         write_adapter_file(target, content)
         self._tidy()
         return target
 
     def entries(self) -> list[Saved]:
-        """What is there, newest first."""
+        """All autosaved files, newest first."""
         found = []
         for path in self.folder.glob("*"):
             kind = next((k for k in (PAINT, ADAPTER) if path.name.endswith(k)), None)

@@ -1,4 +1,4 @@
-"""An array of any number of axes as a flat stack of slices. Knows neither napari nor Qt."""
+"""An array of any number of axes as a flat stack of slices. Imports neither napari nor Qt."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class FlatStack:
     Parameters
     ----------
     data
-        numpy, dask, zarr or alike: leading axes, maybe with one of channels, then Y, X(, colour).
+        numpy, dask, zarr or alike: leading axes, one of which may be channels, then Y, X(, colour).
     leading
-        Lengths of the axes that count slices.
+        Lengths of the leading axes without the channels; their product is the number of slices.
     channel_axis, channels
         Which axis of `data` holds channels, and which of them are taken: one for grey, two or three
         for colour (with two, blue stays empty).
@@ -50,7 +50,7 @@ class FlatStack:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> NDArray[Any]:
-        """Slice `index` as numpy."""
+        """Slice `index` as numpy: (Y, X) or (Y, X, 3)."""
         place = tuple(int(i) for i in np.unravel_index(int(index), self._leading)) if self._leading else ()
         if self._rgb:
             return np.asarray(self._data[place])[..., :3]
@@ -67,7 +67,7 @@ class FlatStack:
 
 
 class PaintSnapshot:
-    """Labels as they were at one moment, of which only the painted slices are kept.
+    """A copy of labels at one moment that keeps only the painted slices; the others read as 0.
 
     Parameters
     ----------

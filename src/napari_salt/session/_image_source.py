@@ -1,7 +1,7 @@
 """An image layer of any axes as a flat stack of slices, and where its slices and pixels are. No Qt.
 
-All axes before the last two (but not the channels) are counted as one. Label layers have the image's
-axes without the channels.
+All axes before Y and X, except the channels, are flattened into one axis of slices. Label layers have the
+image's axes without the channels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["ImageSource"]
 
 AXES = "TZYX"
 SAME_PLACE = 0.5
-"""Voxels by which labels may be off the image: napari draws them on the same one."""
+"""Offset in voxels from which labels are misplaced; below it, napari draws them on the image's voxel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class ImageSource:
     Parameters
     ----------
     layer
-        The layer.
+        The image layer.
     level
         Which level of a multiscale image, 0 is the finest.
     channel_axis, channels
@@ -82,7 +82,7 @@ class ImageSource:
 
     @property
     def label_shape(self) -> tuple[int, ...]:
-        """Shape of labels for this image: channels dropped, or of length 1 where they are in the middle."""
+        """Shape of labels for this image: the channel axis is left out, or has length 1 if not the first."""
         shape = [*self.leading, *self.stack.shape[1:3]]
         if self.channel_axis:
             shape.insert(self.channel_axis, 1)
@@ -90,12 +90,12 @@ class ImageSource:
 
     @property
     def group(self) -> int | None:
-        """Slices of one time point, if the slice axis is more than one axis; None for a single stack."""
+        """Slices of one time point, if several axes are flattened into slices; None for a single stack."""
         return self.leading[-1] if len(self.leading) > 1 else None
 
     @property
     def pixel_size(self) -> float | None:
-        """Micrometres per pixel in the plane, if the layer has a unit of length."""
+        """Micrometres per pixel (geometric mean of y and x); None if the layer has no unit of length."""
         sides = []
         for axis in (-2, -1):
             in_one = micrometres(str(self.layer.units[axis]))
@@ -112,7 +112,7 @@ class ImageSource:
         return tuple(place)
 
     def labels_stack(self, labels: Labels) -> FlatStack:
-        """The labels as a flat stack that matches the image's.
+        """The labels as a flat stack, (Z, Y, X), that matches the image's.
 
         Raises
         ------
@@ -168,7 +168,7 @@ class ImageSource:
         return tuple(position.tolist())
 
     def slices_in_reach(self, labels: Labels, dims: Any) -> set[int]:
-        """Slices that an edit of `labels` by hand can change, in a view of `dims`.
+        """Slices that an edit of `labels` by hand can change, with the viewer's `dims`.
 
         An edit spreads along the axes that are displayed and along the last `n_edit_dimensions` in the
         viewer's order; on all other axes it stays where the viewer is.
@@ -188,14 +188,19 @@ class ImageSource:
         return set(np.ravel_multi_index(np.ix_(*reach), self.leading).ravel().tolist())
 
     def pixel_at(self, point: Sequence[float]) -> tuple[float, float]:
-        """(y, x) in the slice's pixels of world position `point`."""
+        """World position `point` as (y, x) in the slice's pixels."""
         data = self._in_level(self.layer.world_to_data(point))
         return float(data[-2]), float(data[-1])
 
     def placement(self, *, plane: bool = False, offset: tuple[int, int] = (0, 0)) -> dict[str, Any]:
-        """Arguments that put a layer of `label_shape` where the image is.
+        """Arguments of a layer of `label_shape` that lies on the image.
 
-        With `plane`, for a layer of the last two axes only, `offset` pixels from the corner.
+        Parameters
+        ----------
+        plane
+            Whether the layer has the last two axes only.
+        offset
+            Pixels (y, x) from the image's corner to the layer's.
         """
         ndim = self.layer.ndim
         axes = (
@@ -205,7 +210,7 @@ class ImageSource:
         linear = Affine(
             rotate=self.layer.rotate, scale=self.layer.scale, shear=self.layer.shear
         ).linear_matrix
-        # The first pixel of a coarser level lies in the middle of those it was made of.
+        # The first pixel of a coarser level lies in the middle of the finer pixels that it was made of.
         start = (factors - 1) / 2
         start[-2:] += np.array(offset) * factors[-2:]
         translate = np.asarray(self.layer.translate) + linear @ start
@@ -222,7 +227,7 @@ class ImageSource:
         }
 
     def layout(self, name: str, dtype: np.dtype[Any]) -> Layout:
-        """Of labels for this image on disk, where their axes can be told; rotation and shear are lost.
+        """Layout of labels for this image on disk; rotation, shear and the layer's affine are lost.
 
         Raises
         ------
@@ -259,12 +264,12 @@ class ImageSource:
         return int(self.layer.ndim) - 2
 
     def _in_level(self, data: Sequence[float]) -> NDArray[np.float64]:
-        """Position in the chosen level of a position in the finest."""
+        """A position in the finest level as one in the chosen level."""
         factors = self._factors()
         return (np.asarray(data, np.float64) - (factors - 1) / 2) / factors
 
     def _factors(self) -> NDArray[np.float64]:
-        """How many pixels of the finest level one of the chosen level is, along each axis of the layer."""
+        """Pixels of the finest level per pixel of the chosen level, along each axis of the layer."""
         if not self.layer.multiscale:
             return np.ones(self.layer.ndim)
         ndim = int(self.layer.ndim)
@@ -289,7 +294,7 @@ class ImageSource:
 
 
 def _place(layer: Layer) -> str:
-    """Where the layer lies, as users read it."""
+    """Where the layer lies, in words for the user."""
     scale, translate = (
         tuple(round(float(v), 4) for v in values) for values in (layer.scale, layer.translate)
     )
@@ -300,7 +305,7 @@ def _place(layer: Layer) -> str:
 
 
 def _shear_of(layer: Layer, axes: Sequence[int]) -> NDArray[np.float64]:
-    """The layer's shear for some of its axes, as napari takes it: the upper triangle, row by row."""
+    """The layer's shear for some of its axes, in napari's form: the upper triangle, row by row."""
     full = np.eye(layer.ndim)
     full[np.triu_indices(layer.ndim, 1)] = np.asarray(layer.shear)
     part = full[np.ix_(axes, axes)]

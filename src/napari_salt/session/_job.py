@@ -1,4 +1,4 @@
-"""What the jobs of a session have in common: the bar in the activity dock, from begin to end."""
+"""What the jobs of a session have in common: a note, warnings, and the bar in the activity dock."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class SessionJob:
     Parameters
     ----------
     session
-        Whose work it is.
+        The session that the job belongs to.
     changed
-        Emitted when this changes.
+        Emitted when the job's state changes.
 
     Attributes
     ----------
     note
-        What goes on before the work itself, or "".
+        What is done before the work itself, such as a download, or "".
     warnings
-        What the engine has warned of since the job began, without repetitions; it stays after the end.
+        Warnings of the engine since the job began, each once; they stay after its end.
     """
 
     def __init__(self, session: SessionState, changed: SignalInstance) -> None:
@@ -39,20 +39,20 @@ class SessionJob:
         self._progress: JobProgress | None = None
 
     def on_warning(self, text: str) -> None:
-        """Keep what the user should read."""
+        """Add a warning for the user."""
         if text not in self.warnings:
             self.warnings.append(text)
             self._changed.emit()
 
     def on_note(self, text: str, fraction: float = 0.0) -> None:
-        """Say what goes on before the work itself, and how far it is."""
+        """Show what is done before the work itself, and its progress (0 to 1)."""
         self.note = text
         self._show(fraction, text)
         self._changed.emit()
 
     @property
     def kept(self) -> str:
-        """What a failure has not undone, and how to go on, or ""."""
+        """Results that are kept after a failure, and how to go on, or ""."""
         return ""
 
     def end(self) -> None:
@@ -69,6 +69,6 @@ class SessionJob:
         self._progress = JobProgress(title, self._session.stop)
 
     def _show(self, fraction: float, text: str = "") -> None:
-        """Move the progress bar."""
+        """Move the progress bar to `fraction` (0 to 1)."""
         if self._progress is not None:
             self._progress.show(fraction, text)

@@ -1,6 +1,6 @@
-"""The layers that are made and written: new labels, previews, results, accepted masks. No Qt.
+"""Make and fill layers: new labels, previews, results, accepted masks. No Qt.
 
-With `_image_source`, which reads them, the only place that touches napari layers.
+The image layer is read by `_image_source`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine")
-"""Properties of a layer that say where it lies."""
+"""Properties that place a layer in the world."""
 
 OURS, MADE_BY = "napari-salt", "napari-salt: made by"
 """Keys in the metadata of layers that this plugin makes."""
@@ -47,7 +47,7 @@ class Overlay:
     viewer
         A napari viewer (model).
     name
-        Of the layer.
+        Name of the layer.
     """
 
     def __init__(self, viewer: Any, name: str) -> None:
@@ -56,7 +56,7 @@ class Overlay:
         self._layer: Labels | None = None
 
     def show(self, source: ImageSource, found: Preview, colormap: Any) -> None:
-        """Put `found` over its place."""
+        """Show `found` at its place on the image of `source`."""
         placement = source.placement(plane=True, offset=(found.top, found.left))
         if self._layer is None or self._layer not in self._viewer.layers:
             self._layer = Labels(
@@ -76,7 +76,7 @@ class Overlay:
         self._layer.data = found.labels
 
     def clear(self) -> None:
-        """Show nothing, and keep the layer for the next time."""
+        """Set all pixels to 0; the layer stays."""
         if self._layer is not None:
             self._layer.data = np.zeros_like(np.asarray(self._layer.data))
 
@@ -96,12 +96,19 @@ class Output:
         A napari viewer (model).
     source
         What is segmented.
+    name
+        Name of the labels layer.
     data
-        Zeros of the label shape, unsigned: numpy, or an array on disk that takes assignments.
+        Zeros of the label shape, unsigned, or int32 for objects: numpy, or an array on disk that takes
+        assignments.
+    classes
+        Of the adapter; their names go into those of the probability layers.
+    colormap
+        Of the labels layer; None for napari's own.
     probabilities
-        One array per class of the label shape, float16; empty without a probability layer.
+        One array per class of the label shape, float16; empty for no probability layers.
     made_by
-        By what: in the layers' metadata under ``"napari-salt: made by"``.
+        What made the result; stored in the layers' metadata under ``"napari-salt: made by"``.
     """
 
     def __init__(
@@ -142,7 +149,7 @@ class Output:
         return self.layer in self._viewer.layers
 
     def write(self, index: int, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> None:
-        """Fill in slice `index`; `probabilities` are (K + 1, Y, X), or (0, Y, X)."""
+        """Fill in slice `index` from labels (Y, X) and probabilities (K + 1, Y, X), or (0, Y, X) for none."""
         place = self._source.place(index)
         self.layer.data[place] = labels
         self.layer.refresh()
@@ -158,7 +165,7 @@ def camera_of(viewer: Any) -> Any:
 
 
 def new_labels(viewer: Any, source: ImageSource) -> Labels:
-    """Add an empty labels layer that fits the image, ready to be painted, and make it active."""
+    """Add an empty labels layer (uint8) that fits the image, and make it active."""
     dtype = np.uint8
     layer = Labels(
         np.zeros(source.label_shape, dtype), name=f"{source.layer.name} paint", **source.placement()
@@ -169,7 +176,7 @@ def new_labels(viewer: Any, source: ImageSource) -> Labels:
 
 
 def align(layer: Layer, source: ImageSource) -> None:
-    """Lay a layer of the label shape on the image."""
+    """Move a layer of the label shape onto the image."""
     _place(layer, source.placement())
 
 
@@ -202,19 +209,19 @@ def class_color(labels: Labels, value: int) -> str:
 
 
 def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
-    """A label colormap with the colours of an adapter's classes."""
+    """A label colormap with the colours of `classes`; other values are transparent."""
     colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
     colors.update((c.value, c.color) for c in classes)
     return DirectLabelColormap(color_dict=colors)
 
 
 def made_by_us(layer: Layer) -> str:
-    """What this plugin made the layer as, "overlay" or "result", or an empty string."""
+    """The role of a layer that this plugin made: "overlay" or "result"; "" for other layers."""
     return str(layer.metadata.get(OURS, ""))
 
 
 def _add_behind(viewer: Any, layer: Layer) -> None:
-    """Add `layer` without making it the one that is painted on next."""
+    """Add `layer` and keep the active layer active, so that painting goes on there."""
     active = viewer.layers.selection.active
     viewer.add_layer(layer)
     if active is not None:

@@ -1,4 +1,4 @@
-"""What the user has set in the panels: the core's configs, and what concerns napari alone."""
+"""The settings of the panels: the core's configs, and settings of the plugin alone."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Options:
     Parameters
     ----------
     train, segment
-        How to train and to segment; what the layers tell is added when work begins.
+        How to train and to segment; slices, classes and time points are added when a job starts.
     go_on
         Whether training goes on from the loaded adapter.
     range_text
-        Slices that the panel's range names, such as "0-9, 20".
+        Slices of the panel's range as text, such as "0-9, 20".
     probabilities
-        Whether a segmentation comes with a probability layer for each class.
+        Whether a segmentation also makes a probability layer for each class.
     memory_limit
         Bytes of label output above which it is written to disk.
     folder
@@ -54,7 +54,7 @@ class Options:
 
     @property
     def device(self) -> str:
-        """Where everything is computed."""
+        """Device of all computations, such as "auto", "cpu" or "cuda"."""
         return self.train.device
 
     @device.setter
@@ -64,7 +64,7 @@ class Options:
 
     @property
     def background_label(self) -> int | None:
-        """The painted label that means background, if unpainted means nothing."""
+        """Label value of painted background, if unpainted pixels are unknown; else None."""
         return (self.train.background_label or 1) if self.train.unpainted == "ignore" else None
 
     def values(self, purpose: Purpose) -> TrainConfig | SegmentConfig:
@@ -77,13 +77,13 @@ class Options:
         Raises
         ------
         InputError
-            If they cannot have these values; nothing is changed then.
+            If a value is not allowed; then nothing is changed.
         """
         if purpose == "segment":
             self.segment = changed(self.segment, values)
             return
         if values.get("unpainted") == "background":
-            values["background_label"] = None  # it has no meaning there
+            values["background_label"] = None  # it has no meaning then
         self.train = changed(self.train, values)
 
     def train_config(
@@ -93,7 +93,17 @@ class Options:
         colors: Mapping[int, str],
         group: int | None = None,
     ) -> TrainConfig:
-        """How to train on `slices` (None: all that are painted); time points have `group` slices."""
+        """The config of a training.
+
+        Parameters
+        ----------
+        slices
+            Slices to learn from; None: all that are painted.
+        names, colors
+            Name and colour ("#rrggbb") by label value.
+        group
+            Slices of one time point; None: all.
+        """
         return replace(
             self.train,
             slices=slices,
@@ -104,5 +114,5 @@ class Options:
         )
 
     def segment_config(self, slices: tuple[int, ...] | None, group: int | None) -> SegmentConfig:
-        """How to segment `slices`, by default all, of a stack whose time points have `group` slices."""
+        """The config of segmenting `slices` (None: all); a time point has `group` slices (None: all)."""
         return replace(self.segment, slices=slices, group=group)

@@ -29,7 +29,7 @@ class PaintTable:
     Parameters
     ----------
     labels
-        Shape (Z, Y, X).
+        Whole numbers, (Z, Y, X); 0 is unpainted.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class PaintTable:
         self.stale: set[int] = set(range(len(labels)))
 
     def count(self, first: int = 0, seconds: float = math.inf) -> bool:
-        """Count stale slices, those near `first` first, for about `seconds`; say whether anything changed."""
+        """Count stale slices, nearest to `first` first, for about `seconds`; True if a count changed."""
         end = time.monotonic() + seconds
         changed = False
         for index in sorted(self.stale, key=lambda i: abs(i - first)):
@@ -91,7 +91,7 @@ class PaintTable:
 
     @property
     def across(self) -> str:
-        """Where paint lies across the slices, or ""; see `painted_across`."""
+        """Place of paint that runs across the slices, or ""; see `painted_across`."""
         return painted_across(self._lines)
 
     def snapshot(self) -> PaintSnapshot:
@@ -140,14 +140,14 @@ class PaintWatch:
     source, labels
         The image, and labels that fit it.
     touched
-        Called when `count` has something to do.
+        Called when there is something to `count`.
     reports
-        Where what its callbacks raise is told.
+        Shows what its callbacks raise.
 
     Attributes
     ----------
     table
-        What is painted, as far as it is counted.
+        What is painted, as far as it has been counted.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class PaintWatch:
         self._connections.add(self._on_drawn, labels.events.set_data)
 
     def close(self) -> None:
-        """Let go of the layer."""
+        """Disconnect from the layer."""
         self._connections.cut()
 
     @property
@@ -178,20 +178,20 @@ class PaintWatch:
         return self._source.current_slice(self._viewer.dims.point)
 
     def count(self, seconds: float = math.inf) -> bool:
-        """Count what may have changed, the shown slice first, for about `seconds`; say whether it has."""
+        """Count slices that may have changed, the shown one first, for about `seconds`; True if one has."""
         changed = self.table.count(self.current, seconds)
         self._found |= changed
         if self.table.stale:
             self._touched()
         elif self._ended:
             found, self._ended, self._found = self._found, False, False
-            if not found:  # an edit from elsewhere, such as a script's, on other slices
+            if not found:  # an edit on other slices, such as by a script
                 self._mark(range(len(self.table)))
                 return self.count(seconds) or changed
         return changed
 
     def count_all(self) -> bool:
-        """Count every slice: what writes into the layer's array sends no event."""
+        """Count every slice, since writing into the layer's array emits no event; True if one has changed."""
         self.table.stale.update(range(len(self.table)))
         return self.table.count()
 
@@ -211,7 +211,7 @@ class PaintWatch:
         self._on_edit()
 
     def _on_drawn(self) -> None:
-        """The layer is drawn anew: the view has moved, or else an undo has changed what was edited."""
+        """The layer is drawn again: the view has moved, or else an undo has changed edited slices."""
         before, self._view = self._view, self._current_view()
         self.table.stale.add(self.current)
         if before == self._view:
@@ -225,7 +225,7 @@ class PaintWatch:
 
 
 def _counts(plane: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """Label value and number of pixels, of all values but 0."""
+    """Pairs of label value and number of pixels, without 0."""
     top = int(plane.max(initial=0))
     if 0 < top <= MAX_COUNTED_VALUE and int(plane.min()) >= 0:
         numbers = np.bincount(plane.ravel())

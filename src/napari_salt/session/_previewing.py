@@ -1,4 +1,4 @@
-"""The preview of a session: what the adapter finds around the centre of the view, slice by slice."""
+"""The preview of a session: the segmentation around the centre of the view on the current slice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Previewing"]
 
 
 class Previewing:
-    """Asks for one preview at a time, for where the view is then, and shows it."""
+    """Asks for one preview at a time, of the current view, and shows it."""
 
     def __init__(self, session: SessionState) -> None:
         self._session = session
@@ -26,7 +26,7 @@ class Previewing:
         self.wanted = True
 
     def enable(self, wanted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
-        """Show previews, or take them away."""
+        """Show previews, or remove them."""
         self.wanted = wanted
         if wanted:
             self.refresh()
@@ -35,7 +35,7 @@ class Previewing:
         self._session.changed.preview.emit()
 
     def refresh(self) -> None:
-        """Ask for a preview of where the view is now, if one can be had."""
+        """Ask for a preview of the current view, if one is possible."""
         session = self._session
         if session.source is None or not self.wanted or not self._possible():
             return
@@ -62,7 +62,7 @@ class Previewing:
         )
 
     def on_looked(self, message: Looked) -> None:
-        """Show what came, if the view is still there; while training goes on, ask for the next."""
+        """Show the preview of the current slice; ask for the next if the view moved or a training runs."""
         session = self._session
         self._waiting = False
         if session.source is None or not self.wanted:
@@ -76,18 +76,18 @@ class Previewing:
             self.refresh()
 
     def on_failed(self, message: Failed) -> None:
-        """Tell why there is no preview, once."""
+        """Report why there is no preview; the same text only once in a row."""
         self._waiting = False
         if message.message != self._told:
             self._told = message.message
             self._session.tell(message)
 
     def reset(self) -> None:
-        """Expect no answer any more: the engine has ended."""
+        """Wait for no answer any more: a job failed, and the engine may have ended."""
         self._waiting = False
 
     def clear(self) -> None:
-        """Show nothing."""
+        """Remove the preview."""
         self._overlay.remove()
         self._shown = None
 
@@ -104,7 +104,7 @@ class Previewing:
         )
 
     def _centre(self) -> tuple[float, float]:
-        """(y, x) in the slice of the middle of the view."""
+        """Middle of the view as (y, x) in pixels of the slice."""
         session = self._session
         assert session.source is not None  # noqa: S101 (refresh has looked)
         point = list(session.viewer.dims.point)

@@ -26,7 +26,7 @@ class JobProgress:
         self._cancel: Callable[[], None] | None = cancel
 
     def show(self, fraction: float, text: str = "") -> None:
-        """Move the bar to `fraction` (0 to 1); look whether it has been cancelled."""
+        """Move the bar to `fraction` (0 to 1); call `cancel` if the user has cancelled the job."""
         self._bar.update(round(100 * fraction) - self._bar.n)
         if text:
             self._bar.set_description(f"{self._title}: {text}")
@@ -35,5 +35,5 @@ class JobProgress:
             cancel()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._bar.close()

@@ -1,4 +1,4 @@
-"""Point and box prompts: the base model's mask under the mouse, accepted into the painted layer."""
+"""Point and box prompts: the base model's mask of an object, which can be accepted into the labels layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ __all__ = ["Prompting"]
 
 @dataclass(frozen=True)
 class Prompt:
-    """What has been clicked on one slice: points (y, x) and whether they are in the object, and a box."""
+    """A prompt on slice `index`, in pixels: points (y, x), whether each is in the object, and a box.
+
+    The box is (top, left, bottom, right).
+    """
 
     index: int
     points: tuple[tuple[float, float], ...] = ()
@@ -27,7 +30,7 @@ class Prompt:
 
 
 class Prompting:
-    """The prompt at hand and its mask."""
+    """The present prompt and its mask."""
 
     def __init__(self, session: SessionState) -> None:
         self._session = session
@@ -54,7 +57,7 @@ class Prompting:
         return self._mask is not None
 
     def activate(self, active: bool) -> None:  # noqa: FBT001 (a button's state)
-        """Take clicks as prompts, or stop doing so; readies the slice."""
+        """Take clicks as prompts, and compute the slice's embedding; or stop taking them."""
         if active and self.cannot:
             self._session.problem.emit(self.cannot, "prompt")
             active = False
@@ -96,12 +99,12 @@ class Prompting:
         session.changed.prompt.emit()
 
     def on_failed(self, message: Failed) -> None:
-        """Take no more clicks: why there is no mask would be told at each of them."""
+        """Report the failure and take no more clicks: each would fail again."""
         self.activate(False)
         self._session.tell(message)
 
     def accept(self) -> int:
-        """Paint the mask as the selected label, undoable; give the number of pixels painted."""
+        """Paint the mask as the selected label, undoable; give the number of pixels that changed."""
         session = self._session
         if self._mask is None or self._mask.mask is None or session.labels is None:
             return 0

@@ -1,4 +1,4 @@
-"""The segmentation job of a session: into which layers, which slices are done, and going on after Stop."""
+"""The segmentation job of a session: its layers, which slices are done, and resuming after Stop."""
 
 from __future__ import annotations
 
@@ -31,9 +31,22 @@ __all__ = ["Segmenting"]
 
 @dataclass
 class Result:
-    """One output: what made it, which slices were asked for, are done, and will not come again.
+    """One output and its slices.
 
-    `objects` says that it is to hold their numbers.
+    Parameters
+    ----------
+    output
+        The layers.
+    key
+        What the output was made with (see `Segmenting._key`).
+    objects
+        Whether it shall hold numbers of objects instead of classes.
+    wanted
+        Slices that were asked for.
+    done
+        Slices that are written.
+    final
+        Slices that are written for good: with objects, once they have their numbers.
     """
 
     output: Output
@@ -50,7 +63,7 @@ class Result:
 
 
 class Segmenting(SessionJob):
-    """Starts a segmentation, fills its layers, and knows what is left of it."""
+    """Starts a segmentation, fills its layers, and keeps track of the slices that are left."""
 
     def __init__(self, session: SessionState) -> None:
         super().__init__(session, session.changed.segmenting)
@@ -63,22 +76,22 @@ class Segmenting(SessionJob):
 
     @property
     def left(self) -> tuple[int, ...]:
-        """Slices that a stopped segmentation has left, if it can go on as things are now."""
+        """Slices that a stopped segmentation has left, if it can be resumed with the present settings."""
         result = self._result
         if self._session.job or result is None or not result.output.alive:
             return ()
-        numbered = self._session.options.segment.objects  # anew in each run
+        numbered = self._session.options.segment.objects  # numbered anew in each run
         return result.left if result.key == self._key() and not numbered else ()
 
     @property
     def kept(self) -> str:
-        """What a failure has not undone, and how to go on, or ""."""
+        """Results that are kept after a failure, and how to go on, or ""."""
         done = self.progress[0]
         return f"the {done} finished slices are kept, and Resume goes on" if done and self.left else ""
 
     @property
     def bytes_needed(self) -> int:
-        """Size in bytes of the output for the whole stack."""
+        """Bytes of the label output for the whole stack; 0 without an image or an adapter."""
         session = self._session
         if session.source is None or session.adapter is None:
             return 0
@@ -91,7 +104,7 @@ class Segmenting(SessionJob):
         return self.bytes_needed > self._session.options.memory_limit
 
     def current_slice(self) -> None:
-        """Segment the slice that is shown, into the layer of this adapter if there is one."""
+        """Segment the slice that is shown, into the last layer if that was made with the same settings."""
         self._start((self._session.current_slice,))
 
     def stack(self) -> None:
@@ -110,12 +123,12 @@ class Segmenting(SessionJob):
         self._start(slices)
 
     def resume(self) -> None:
-        """Go on with what Stop has left."""
+        """Segment the slices that are left after Stop."""
         if self.left:
             self._start(self.left)
 
     def on_message(self, message: Any) -> None:
-        """Take in what the engine says."""
+        """Handle a message of the engine."""
         result = self._result
         if isinstance(message, SliceSegmented) and result is not None:
             if not result.output.alive:
@@ -131,7 +144,7 @@ class Segmenting(SessionJob):
         self._changed.emit()
 
     def end(self) -> None:
-        """Close the progress bar; say if what is in the layer is not what was asked for."""
+        """Close the progress bar; warn if the layer holds classes where objects were asked for."""
         super().end()
         result = self._result
         if result is not None and result.objects and not result.wanted <= result.final:
@@ -172,7 +185,11 @@ class Segmenting(SessionJob):
         )
 
     def _reusable(self, slices: Sequence[int]) -> Result | None:
-        """The last output, if these slices belong into it: of the same making, and not done before."""
+        """The last output, if it was made with the same settings and these slices may be written into it.
+
+        None if several slices are asked for and all are done already, or if objects are numbered: then a new
+        output is made.
+        """
         result = self._result
         if result is None or not result.output.alive or result.key != self._key():
             return None
@@ -181,7 +198,7 @@ class Segmenting(SessionJob):
         return None if result.done.issuperset(slices) and len(slices) > 1 else result
 
     def _key(self) -> Any:
-        """What must be the same for slices to belong into one layer."""
+        """Settings that must be the same for all slices of one layer."""
         session = self._session
         config = session.options.segment_config(None, None)
         digest = session.adapter.digest if session.adapter else ""
@@ -199,7 +216,7 @@ class Segmenting(SessionJob):
             if self.on_disk:
                 raise InputError("probability layers need memory; raise the memory limit, or switch them off")
             maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
-        colormap = None if session.options.segment.objects else session.colormap  # None: napari's, by number
+        colormap = None if session.options.segment.objects else session.colormap  # None: napari's own
         made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
         output = Output(session.viewer, source, name, data, adapter.card.classes, colormap, maps, made_by)
         return Result(output, self._key(), session.options.segment.objects)

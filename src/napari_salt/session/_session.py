@@ -1,7 +1,7 @@
-"""One viewer's session: its state and its jobs, and who gets which message of the engine. No Qt, no torch.
+"""One viewer's session: its state, its jobs, and the distribution of the engine's messages. No Qt, no torch.
 
 Panels show the session and call its methods; they decide nothing. Long work runs in the engine's
-process; its messages come back on the GUI thread.
+process; its messages arrive on the GUI thread.
 """
 
 from __future__ import annotations
@@ -69,7 +69,17 @@ class Session(SessionState):
         channel_axis: int | None = None,
         channels: Sequence[int] = (),
     ) -> None:
-        """Work on `layer`; what cannot be worked on changes nothing."""
+        """Work on `layer`; if that is not possible, report a problem and change nothing.
+
+        Parameters
+        ----------
+        layer
+            An image layer, or None for none.
+        level
+            Level of a multiscale image; 0 is the finest.
+        channel_axis, channels
+            See `FlatStack`.
+        """
         try:
             source = None if layer is None else ImageSource(layer, level, channel_axis, tuple(channels))
         except SaltError as error:
@@ -86,7 +96,7 @@ class Session(SessionState):
     # Adapters ---------------------------------------------------------------------------------------
 
     def load_adapter(self, path: Path) -> bool:
-        """Load an adapter's file; say whether it is loaded."""
+        """Load an adapter's file; True if it is loaded."""
         if not self.may_discard_adapter():
             return False
         try:
@@ -99,7 +109,7 @@ class Session(SessionState):
         return True
 
     def save_adapter(self, path: Path, **texts: str) -> bool:
-        """Save the adapter with `texts` (name, description, author, license); say whether it is saved."""
+        """Save the adapter with `texts` (name, description, author, license); True if it is saved."""
         if self.adapter is None:
             self.problem.emit("there is no adapter to save; train one first", "adapter")
             return False
@@ -138,7 +148,7 @@ class Session(SessionState):
     # Autosaves --------------------------------------------------------------------------------------
 
     def restore(self, saved: Saved) -> None:
-        """Bring back an autosaved adapter, or paint as a new layer."""
+        """Load an autosaved adapter, or add autosaved paint as a new layer."""
         if saved.kind == "adapter":
             if self.load_adapter(saved.path) and self.adapter is not None:
                 self.set_adapter(LoadedAdapter(self.adapter.content, self.adapter.card))
@@ -165,7 +175,7 @@ class Session(SessionState):
     # Jobs -------------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """End all work and let go of the viewer."""
+        """End all work, and disconnect from the engine and the layers."""
         self.engine.message.disconnect(self._engine_messages)
         self.engine.close()
         for part in self._parts.values():
@@ -175,7 +185,7 @@ class Session(SessionState):
         self.job = ""
 
     def run(self, kind: str, job: Job) -> None:
-        """Start a job, and preview what a training finds."""
+        """Start a job: "train", "segment" or "suggest"; then refresh the preview."""
         super().run(kind, job)
         self.previewing.refresh()
 
@@ -192,7 +202,7 @@ class Session(SessionState):
             self._on_job_message(message)
 
     def _on_logged(self, message: Logged) -> None:
-        """Log it here, too, and say it where the running job is shown."""
+        """Log it in this process, too, and show it with the running job."""
         logging.getLogger(message.name).log(message.level, message.text)
         part = self._parts.get(self.job)
         if part is not None:

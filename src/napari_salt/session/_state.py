@@ -1,6 +1,6 @@
-"""What is worked on in one viewer: image, labels, paint, adapter, and the job that runs. No Qt, no torch.
+"""The state of one viewer's work: image, labels, paint, adapter, and running job. No Qt, no torch.
 
-Jobs are handed this state; the `Session` puts state and jobs together.
+Jobs get this state as an argument; `Session` is the state together with the jobs.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = ["Ask", "Changes", "SessionState"]
 logger = logging.getLogger(__name__)
 
 COUNTING_SECONDS = 0.2
-"""How long counting the paint may keep the user waiting; the rest follows bit by bit."""
+"""Seconds that counting the paint may block the GUI; the rest is counted later in small parts."""
 
 Ask = Callable[[str, Sequence[str]], str | None]
 """Asks the user a question with some answers; gives the answer, or None for "cancel"."""
 
 
 class Changes(SignalGroup):
-    """What has changed; `touched` asks for `SessionState.recount` in a moment."""
+    """One signal for each thing that may change; `touched`: call `SessionState.recount` soon."""
 
     image = Signal()
     labels = Signal()
@@ -62,18 +62,18 @@ class SessionState:
     viewer
         A napari viewer or viewer model.
     ask
-        How to ask the user.
+        Asks the user a question.
     engine
-        What computes.
+        Runs the jobs in a process of its own.
     autosave
-        Where paint and adapters are kept.
+        Where paint and adapters are kept; by default `Autosave()`.
 
     Attributes
     ----------
     changed
-        A signal for each thing that may change.
+        The signals of changes.
     pairs
-        Images and labels that training learns from as well, whatever is chosen.
+        Images and labels that training uses in addition to the chosen ones.
     problem
         Emits one line for the user, and the name of the control at fault or "".
     """
@@ -100,7 +100,7 @@ class SessionState:
         self._misfit = ""
 
     def set_labels(self, layer: Labels | None) -> None:
-        """Take the paint from `layer`."""
+        """Take the paint from `layer`, or from none."""
         self._let_go_of_labels()
         self.labels = layer
         if layer is not None:
@@ -123,7 +123,7 @@ class SessionState:
 
     @property
     def misfit(self) -> str:
-        """Why the labels layer does not go with the image, or ""."""
+        """Why the labels layer does not fit the image, or ""."""
         if self.source is None or self.labels is None:
             return ""
         try:
@@ -134,12 +134,12 @@ class SessionState:
 
     @property
     def misplaced(self) -> bool:
-        """Whether the labels layer would go with the image if it lay there."""
+        """Whether the labels layer fits the image in shape, but does not lie on it."""
         source, labels = self.source, self.labels
         return source is not None and labels is not None and source.misplaced(labels)
 
     def align_labels(self) -> None:
-        """Lay the labels layer on the image; its pixels stay as they are."""
+        """Move the labels layer onto the image; its pixels stay as they are."""
         if self.source is not None and self.labels is not None and self.misplaced:
             align(self.labels, self.source)
             self.set_labels(self.labels)
@@ -152,7 +152,7 @@ class SessionState:
         self.set_labels(new_labels(self.viewer, self.source))
 
     def keep_pair(self) -> None:
-        """Learn from the chosen image and labels also when others are chosen."""
+        """Use the chosen image and labels in trainings also when others are chosen."""
         if self.source is None or self.paint is None or self.labels is None:
             self.problem.emit(self.misfit or self.no_image or "choose a labels layer with paint", "labels")
             return
@@ -161,7 +161,7 @@ class SessionState:
         self.changed.labels.emit()
 
     def drop_pair(self, labels: Labels) -> None:
-        """Learn from these labels only while they are chosen."""
+        """Use these labels in trainings only while they are chosen."""
         self.pairs = tuple(pair for pair in self.pairs if pair.labels is not labels)
         self.changed.labels.emit()
 
@@ -197,7 +197,7 @@ class SessionState:
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:
-        """What the paint and the adapter know as classes; names are the user's, colours the layer's."""
+        """Classes of the paint and of the adapter, with the user's names and the labels layer's colours."""
         infos = {c.value: c for c in (self.adapter.card.shown_classes if self.adapter else ())}
         kind = "object" if self.options.train.painted == "objects" else "class"
         painted = self.paint.values if self.paint else ()
@@ -223,7 +223,7 @@ class SessionState:
         return colormap_of(self.classes)
 
     def may_discard_adapter(self) -> bool:
-        """Ask whether an unsaved adapter may be given up."""
+        """Whether the adapter may be discarded: it is saved, there is none, or the user says so."""
         if self.adapter is None or self.adapter.path is not None:
             return True
         answer = self.ask(
@@ -233,7 +233,7 @@ class SessionState:
         return answer == "Discard"
 
     def adopt(self, content: bytes, card: AdapterCard) -> None:
-        """Use the adapter that training has just handed out."""
+        """Use an adapter that the running training has sent."""
         self.adapter = LoadedAdapter(content, card)
         self.changed.adapter.emit()
 
@@ -265,7 +265,7 @@ class SessionState:
         return "" if self.adapter is not None else "train or load an adapter first"
 
     def tell(self, failure: Failed, kept: str = "") -> None:
-        """Tell what went wrong in the engine and what is `kept`; a traceback goes to the log."""
+        """Report a failure of the engine and what is `kept`; a traceback goes to the log."""
         if failure.details:
             logger.error("%s\n%s", failure.message, failure.details)
         text = f"{failure.message}; {kept}" if kept else failure.message
@@ -275,10 +275,10 @@ class SessionState:
         self.changed.touched.emit()
 
     def _on_moved(self) -> None:
-        """See whether the labels have come to lie on the image, or do so no longer."""
+        """Check again whether the labels lie on the image."""
         if self.misfit != self._misfit:
             self.set_labels(self.labels)
 
     def _on_labels_replaced(self) -> None:
-        """See whether the layer's new array still fits, and what is painted on it."""
+        """Check whether the layer's new array fits, and count its paint."""
         self.set_labels(self.labels)

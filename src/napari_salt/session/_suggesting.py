@@ -1,4 +1,4 @@
-"""Which slice to paint next: the job of a session that asks the adapter where it is unsure."""
+"""The job that finds slices to paint next: those that the adapter is least sure of."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Suggesting(SessionJob):
 
     @property
     def cannot(self) -> str:
-        """Why this cannot be done now, or ""."""
+        """Why the search cannot start now, or ""."""
         return self._session.busy or self._session.no_image or self._session.no_adapter
 
     @property
     def ranked(self) -> tuple[tuple[int, float], ...]:
-        """Slices and how unsure the adapter is of them, the one to paint next first."""
+        """Slices with their uncertainty (from 0, sure), best to paint first; at most `SHOWN`."""
         session = self._session
         if session.source is None or not self._scores:
             return ()
@@ -39,7 +39,7 @@ class Suggesting(SessionJob):
         return tuple((i, self._scores[i]) for i in rank_slices(self._scores, painted, SHOWN))
 
     def start(self) -> None:
-        """Look at slices spread over the stack."""
+        """Score slices spread over the stack."""
         session = self._session
         if self.cannot or session.source is None or session.adapter is None:
             session.problem.emit(self.cannot, "suggest")
@@ -60,20 +60,20 @@ class Suggesting(SessionJob):
         session.run("suggest", job)
 
     def go_to_next(self) -> None:
-        """Show the slice to paint next; look for one first if need be."""
+        """Show the slice to paint next, or start the search if none is known."""
         if self.ranked:
             self._session.go_to(self.ranked[0][0])
         else:
             self.start()
 
     def on_message(self, message: Any) -> None:
-        """Take in what the engine says."""
+        """Handle a message of the engine."""
         if isinstance(message, SliceScored):
             self._scores[message.index] = message.uncertainty
             self._show(message.done / message.total)
         self._changed.emit()
 
     def clear(self) -> None:
-        """Forget the scores: they were another adapter's, or another image's."""
+        """Forget the scores, since the adapter or the image is another."""
         self._scores = {}
         self._changed.emit()

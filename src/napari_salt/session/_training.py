@@ -1,4 +1,4 @@
-"""The training job of a session: what it starts with, how it goes, what it leaves."""
+"""The training job of a session: its start, its progress, and the adapter that it keeps."""
 
 from __future__ import annotations
 
@@ -42,9 +42,26 @@ UNKNOWN, BACKGROUND = "Unknown (strokes)", "Background"
 
 @dataclass
 class History:
-    """The course of a training, for the plot and the words beside it.
+    """The course of a training, for the plot and the text below it.
 
-    `scores` are steps with the held-out Dice of the classes that could be scored.
+    Parameters
+    ----------
+    steps, losses
+        Loss by step.
+    scores
+        Steps with the held-out Dice by label value, of the classes that could be scored.
+    forest
+        Held-out Dice by label value of a random forest on the same paint.
+    verdict
+        That the forest does better, or "".
+    help
+        What would help most.
+    message
+        Latest message of the training to the user.
+    fraction
+        Share of the budget used up, 0 to 1.
+    seconds
+        Since the start.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -59,14 +76,14 @@ class History:
 
     @property
     def seconds_left(self) -> float | None:
-        """Expected time to the end, once there is something to go by."""
+        """Expected seconds to the end; None during the first 2 % of the budget."""
         if self.fraction < 0.02:
             return None
         return self.seconds * (1 - self.fraction) / self.fraction
 
     @property
     def best_dice(self) -> float | None:
-        """Best mean held-out Dice over the classes."""
+        """Best held-out Dice so far, as the mean over the classes; None if not measured."""
         return max((fmean(dice.values()) for _, dice in self.scores), default=None)
 
     def curve(self, value: int) -> tuple[list[int], list[float]]:
@@ -76,7 +93,7 @@ class History:
 
 
 class Training(SessionJob):
-    """Starts a training, follows it, and hands its adapter to the session."""
+    """Starts a training, follows it, and passes its adapter to the session."""
 
     def __init__(self, session: SessionState) -> None:
         super().__init__(session, session.changed.training)
@@ -136,7 +153,7 @@ class Training(SessionJob):
         if self.cannot:
             session.problem.emit(self.cannot, "train")
             return
-        assert session.source is not None  # noqa: S101 (self.cannot has seen to it)
+        assert session.source is not None  # noqa: S101 (self.cannot has checked it)
         assert session.paint is not None  # noqa: S101
         go_on = session.options.go_on and session.adapter is not None
         if not go_on and not session.may_discard_adapter():
@@ -181,7 +198,7 @@ class Training(SessionJob):
         )
 
     def on_message(self, message: Any) -> None:
-        """Take in what the engine says."""
+        """Handle a message of the engine."""
         if isinstance(message, Trained):
             self._on_moment(message)
         elif isinstance(message, Judged):
@@ -194,7 +211,7 @@ class Training(SessionJob):
         self._changed.emit()
 
     def end(self) -> None:
-        """Close the progress bar; train, if a question had to be answered first."""
+        """Close the progress bar; start again if the user has answered what unpainted means."""
         super().end()
         if self._again:
             self._again = False
@@ -232,7 +249,7 @@ class Training(SessionJob):
         session.adopt(content, card)
 
     def _ask_about_strokes(self) -> None:
-        """Ask once for each labels layer what unpainted means, then train."""
+        """Ask once for each labels layer what unpainted means; train unless the user cancels."""
         session = self._session
         if session.labels is None:  # removed meanwhile
             return
@@ -246,7 +263,7 @@ class Training(SessionJob):
         self._again = True
 
     def words(self) -> str:
-        """The state of the training in words, as one reads them below the plot."""
+        """The text below the plot: state of the training, verdict, help and warnings."""
         history = self.history
         texts = (self._state(), history.verdict, history.help, *self.warnings)
         return "\n".join(text for text in texts if text)
@@ -267,5 +284,5 @@ class Training(SessionJob):
 
 
 def _slices(pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> tuple[int, ...] | None:
-    """Slices to learn from; of several stacks all that are painted."""
+    """Slices to learn from; None (all painted ones) for several stacks."""
     return tuple(pairs[0][1].planes) if len(pairs) == 1 else None

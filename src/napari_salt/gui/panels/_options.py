@@ -1,4 +1,4 @@
-"""Controls for options, made from what `napari_salt.terms.config` says of them."""
+"""Controls for options, made from their descriptions in `napari_salt.terms.config`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class OptionControls:
     purpose
         ``"train"`` or ``"segment"``.
     group
-        Options that have another way to be set, such as slices and class names, are left out.
+        Name of the group. Options with other controls, such as slices and class names, are left out.
     """
 
     def __init__(self, session: Session, purpose: Purpose, group: str) -> None:
@@ -45,7 +45,7 @@ class OptionControls:
         self.refresh()
 
     def add_to(self, form: QFormLayout) -> None:
-        """Put a row for each into `form`."""
+        """Add a row for each option to `form`."""
         for control in self._controls.values():
             form.addRow(*control.row)
 
@@ -84,7 +84,7 @@ class _Control:
         self.row = (*label, self._widget.native)
 
     def show(self, value: Any) -> None:
-        """Show `value`, without telling that it has changed."""
+        """Show `value` without reporting a change."""
         self._filling = True
         try:
             self._widget.value = self._shown(value)
@@ -96,7 +96,7 @@ class _Control:
             return
         value = self._widget.value
         if isinstance(self._widget, widgets.LineEdit):
-            with suppress(InputError):  # the config refuses the text, and says so
+            with suppress(InputError):  # the config then refuses the text with a message
                 value = self._option.parse(value)
         elif self._option.nothing and value == _least(self._option):
             value = None
@@ -121,8 +121,8 @@ def _widget_of(option: Option) -> Any:
 
 
 def _number(option: Option) -> Any:
-    made = widgets.FloatSpinBox()  # magicgui's box for whole numbers has no units and no word for None
-    made.native.setDecimals(_decimals(option))  # before the limits, which it rounds
+    made = widgets.FloatSpinBox()  # magicgui's SpinBox shows neither a unit nor a text for None
+    made.native.setDecimals(_decimals(option))  # before the limits, which are rounded to it
     high = LARGEST if option.high is None else min(option.high, LARGEST)
     made.max, made.min, made.step = high, _least(option), option.step or 1
     if option.nothing:
@@ -140,7 +140,7 @@ def _decimals(option: Option) -> int:
 
 
 def _least(option: Option) -> float:
-    """The lowest number of its control: where None is a value, one that is none, which stands for it."""
+    """Lowest number of the control; if the option may be None, a number out of range that stands for it."""
     if option.above is not None:
         return option.above if option.nothing else option.above + 10.0 ** -_decimals(option)
     low = option.low or 0

@@ -1,4 +1,4 @@
-"""What all panels are made of."""
+"""Base class and controls of all panels."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Fold", "Panel", "button", "checkbox", "explain", "plain_tip", "row", "words"]
 
 QWIDGETSIZE_MAX = 16_777_215
-"""Qt's "no limit", which its Python bindings do not all name."""
+"""Qt's value for "no limit", which not all Python bindings define."""
 
 
 class Fold(QCollapsible):
-    """A group of controls that folds away at once, and grows with what is in it."""
+    """A collapsible group of controls without animation, whose height follows its content."""
 
     def __init__(self, title: str) -> None:
         super().__init__(title)
@@ -40,11 +40,11 @@ class Fold(QCollapsible):
         connect(self.toggled, self._on_toggled)
 
     def eventFilter(self, _watched: QObject, _event: QEvent) -> bool:  # noqa: N802 (Qt's name)
-        """Leave the height alone when something inside changes its own."""
+        """Do not fix the height when a widget inside changes its own."""
         return False
 
     def _on_toggled(self, opened: bool) -> None:  # noqa: FBT001 (Qt's signal)
-        if opened:  # its height was fixed to what it was at that moment
+        if opened:  # QCollapsible has fixed the height
             self.content().setMaximumHeight(QWIDGETSIZE_MAX)
 
 
@@ -54,9 +54,9 @@ class Panel(Fold):
     Parameters
     ----------
     title
-        What is written on it.
+        Title of the group.
     session
-        What it shows.
+        The session that it shows.
     updates
         Signals at which `refresh` is called.
     """
@@ -76,7 +76,7 @@ class Panel(Fold):
         self._connections.add(self._on_changed, *updates)
 
     def tell(self, problem: str) -> None:
-        """Show what went wrong until something is started anew."""
+        """Show a problem until a job starts or the image changes; "" hides it."""
         self._problem.setText(problem)
         self._problem.setVisible(bool(problem))
 
@@ -101,16 +101,16 @@ class Panel(Fold):
         self.refresh()
 
     def _on_job(self) -> None:
-        if self.session.job:  # at its end, what went wrong is to be read
+        if self.session.job:  # the problem stays readable after the end of a job
             self._forget()
 
     def _forget(self) -> None:
-        """Forget the last problem, since something is begun."""
+        """Hide the last problem."""
         self.tell("")
 
 
 def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
-    """A push button that may be narrower than its text would like."""
+    """A push button that may be narrower than its text."""
     made = QPushButton(text)
     made.setToolTip(tooltip)
     made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -119,7 +119,7 @@ def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
 
 
 def choice(tooltip: str, entries: Iterable[tuple[str, Any]], chosen: Callable[[Any], Any]) -> QComboBox:
-    """A combo box of (text, value) that tells the value that the user chooses."""
+    """A combo box of (text, value) that calls `chosen` with the value that the user chooses."""
     made = QComboBox()
     made.setToolTip(tooltip)
     for text, value in entries:
@@ -129,7 +129,7 @@ def choice(tooltip: str, entries: Iterable[tuple[str, Any]], chosen: Callable[[A
 
 
 def checkbox(text: str, tooltip: str, changed: Callable[[bool], Any], *, on: bool = False) -> QCheckBox:
-    """A checkbox that signals clicks of the user only."""
+    """A checkbox that calls `changed` at each change of its state after the initial one (`on`)."""
     made = QCheckBox(text)
     made.setToolTip(tooltip)
     made.setChecked(on)
@@ -149,9 +149,9 @@ def row(*widgets: QWidget) -> QWidget:
 
 
 def words(text: str = "") -> QLabel:
-    """A label of several lines."""
+    """A label of plain text over several lines, which can be selected."""
     label = QLabel(text)
-    label.setTextFormat(Qt.TextFormat.PlainText)  # it may come from a file
+    label.setTextFormat(Qt.TextFormat.PlainText)  # the text may come from a file
     label.setWordWrap(True)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
@@ -165,5 +165,5 @@ def explain(target: QPushButton, reason: str, tooltip: str) -> None:
 
 
 def plain_tip(text: str) -> str:
-    """A tooltip that shows `text` as it is, also where Qt would take it for markup."""
+    """A tooltip that shows `text` literally, also if Qt would take it for markup."""
     return f"<p style='white-space: pre-wrap'>{escape(text)}</p>" if Qt.mightBeRichText(text) else text

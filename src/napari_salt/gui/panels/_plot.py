@@ -23,7 +23,7 @@ SMOOTHED = 10
 
 
 class TrainingPlot(pg.PlotWidget):
-    """Loss (as a share of its highest) in grey and held-out Dice in the classes' colours over the steps."""
+    """Loss, as a share of its highest, in grey and held-out Dice in the classes' colours, over the steps."""
 
     def __init__(self) -> None:
         super().__init__(background=None)
@@ -37,7 +37,7 @@ class TrainingPlot(pg.PlotWidget):
         self._curves: dict[int, pg.PlotDataItem] = {}
 
     def show_history(self, history: History, names: Mapping[int, str], colors: Mapping[int, str]) -> None:
-        """Draw the course of a training so far."""
+        """Draw the course of a training so far; `names` and `colors` ("#rrggbb") are by label value."""
         losses = _smooth(history.losses)
         highest = max(losses, default=1.0)
         self._loss.setData(history.steps, [loss / highest for loss in losses])
@@ -53,7 +53,7 @@ class TrainingPlot(pg.PlotWidget):
             curve.setData(*history.curve(value), name=escape(names.get(value, str(value))))
 
     def set_colors(self, text: str, background: str) -> None:
-        """Draw axes and their texts in one colour on another, those of napari's theme."""
+        """Set the colour of axes and their texts, and of the background."""
         self.setBackground(background)
         for side in ("left", "bottom"):
             axis = self.getAxis(side)

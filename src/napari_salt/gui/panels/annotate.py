@@ -45,7 +45,7 @@ TABLE_HEIGHT, LIST_HEIGHT = 96, 60
 
 
 class AnnotatePanel(Panel):
-    """What is painted, and where."""
+    """Controls for image, labels, classes, painted slices and prompts."""
 
     def __init__(self, session: Session) -> None:
         changed = session.changed
@@ -163,7 +163,7 @@ class AnnotatePanel(Panel):
             self._filling = False
 
     def follow_layers(self) -> None:
-        """Take over what was added or removed; with nothing chosen, choose what there is."""
+        """Follow added and removed layers; if nothing is chosen, choose the last image and fitting labels."""
         session = self.session
         layers = session.viewer.layers
         if session.labels is not None and session.labels not in layers:

@@ -144,7 +144,7 @@ class CardDialog(QDialog):
         form.addRow(buttons)
 
     def texts(self) -> dict[str, str]:
-        """What was typed, by field."""
+        """The typed texts by field."""
         return {field: line.text().strip() for field, line in self._lines.items()}
 
 

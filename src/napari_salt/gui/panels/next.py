@@ -22,7 +22,7 @@ SLICE_ROLE = Qt.ItemDataRole.UserRole
 
 
 class NextPanel(Panel):
-    """Slices ranked by what painting them would teach."""
+    """Slices ranked by how much painting them would improve the adapter."""
 
     def __init__(self, session: Session) -> None:
         changed = session.changed

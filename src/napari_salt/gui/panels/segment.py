@@ -24,7 +24,7 @@ GB = 1e9
 
 
 class SegmentPanel(Panel):
-    """Segmenting."""
+    """Controls for segmenting, its options, and its progress."""
 
     def __init__(self, session: Session) -> None:
         changed = session.changed

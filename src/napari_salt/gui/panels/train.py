@@ -1,4 +1,4 @@
-"""The Train panel: how long, Train and Stop, the live plot, and the figures in words."""
+"""The Train panel: budget, Train and Stop, the live plot, and the results as text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STOP = "End after this step and keep the best adapter (Shift-T)."
 
 
 class TrainPanel(Panel):
-    """Training."""
+    """Controls for training, the plot, and its progress."""
 
     def __init__(self, session: Session) -> None:
         changed = session.changed
@@ -108,6 +108,6 @@ class TrainPanel(Panel):
 
 
 def _duration(seconds: float) -> str:
-    """Minutes and seconds as one reads them on a clock."""
+    """Seconds as text, such as "2:13 min" or "45 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
