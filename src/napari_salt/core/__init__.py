@@ -1,1 +1,1 @@
-"""The engine: numpy, scipy, scikit-image and torch; it knows neither Qt nor napari."""
+"""The engine: numpy, scipy, scikit-image and torch; imports neither Qt nor napari."""

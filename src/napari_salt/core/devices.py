@@ -80,14 +80,14 @@ def precision(device: torch.device, *, trains: bool = False) -> torch.autocast:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a CPU tensor to `device`; to a GPU while this thread goes on."""
+    """Copy a CPU tensor to `device`; the copy to a CUDA GPU does not block this thread."""
     if not _copies_alone(device):
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def to_host(tensor: Tensor) -> Callable[[], Tensor]:
-    """Begin to copy a tensor to the CPU; what is given waits for the copy and gives it."""
+    """Start copying a tensor to the CPU; the function returned waits for the copy and returns it."""
     if not _copies_alone(tensor.device):
         return tensor.cpu
     copy = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
@@ -108,11 +108,11 @@ def _copies_alone(device: torch.device) -> bool:
 
 @contextmanager
 def fast_cpu() -> Iterator[None]:
-    """Compute the body with denormal numbers taken as 0, and with memory used again.
+    """Run the body with denormal numbers flushed to 0, and with freed memory reused.
 
-    On a CPU, GELU of real images makes numbers so small that each takes it a hundred cycles; the tails
-    of the error function cost a tenth of a step. Torch's other threads keep the setting, if they are
-    begun in the body.
+    On a CPU, GELU of real images gives denormal numbers, each of which takes about a hundred cycles; the
+    tails of the error function cost a tenth of a step. Torch's other threads keep the setting if they
+    are started in the body.
     """
     torch.set_flush_denormal(True)
     try:
@@ -144,7 +144,7 @@ def _reused_memory() -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is torch saying that a device's or the machine's memory is used up.
+    """Whether `error` means that a device's or the machine's memory is used up.
 
     oneDNN, which computes on CPUs, cannot create a primitive when there is no memory for its code.
     """

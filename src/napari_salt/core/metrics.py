@@ -1,6 +1,6 @@
 """How well a segmentation agrees with labels: Dice, IoU and the 95 % Hausdorff distance (HD95).
 
-A pair of slices at a time is in memory, so that stacks on disk can be scored; only HD95 in 3D
+One pair of slices at a time is in memory, so that stacks on disk can be scored; only HD95 in 3D
 needs the whole stacks.
 """
 
@@ -47,7 +47,7 @@ class Evaluation:
     Parameters
     ----------
     classes
-        Label value to score; empty where neither side has any class.
+        Scores by label value; empty where neither side has any class.
     mean_dice
         Mean of the classes' Dice, None without classes.
     """
@@ -109,6 +109,11 @@ def evaluate(
         count as background.
     classes
         Values to score; others count as background.
+
+    Returns
+    -------
+    Evaluation
+        Dice, IoU and HD95 of each class, and the mean Dice.
 
     Raises
     ------
@@ -176,7 +181,23 @@ def pairs_of_slices(
     mask: StackLike | None = None,
     classes: Sequence[int] | None = None,
 ) -> Iterator[tuple[IntArray, IntArray]]:
-    """Load pair after pair of slices, (Y, X) each, with 0 for what is not scored."""
+    """Load the slices of both sides pair by pair.
+
+    Parameters
+    ----------
+    prediction, labels, mask, classes
+        See `evaluate`.
+
+    Yields
+    ------
+    predicted, truth
+        Integers, shape (Y, X) each; 0 where nothing is scored.
+
+    Raises
+    ------
+    InputError
+        If the shape is neither (Z, Y, X) nor (Y, X), or values are not integers.
+    """
     if len(labels.shape) == 2:
         indices: Sequence[int | slice] = [slice(None)]
     elif len(labels.shape) == 3:
@@ -199,7 +220,7 @@ def _integers(values: npt.ArrayLike) -> IntArray:
 
 
 def _count(predicted: IntArray, truth: IntArray, tallies: defaultdict[int, _Tally]) -> list[int]:
-    """Add one slice's voxels to the tallies; give the classes that the slice has."""
+    """Add one slice's voxels to the tallies; returns the classes that the slice has."""
     overlap = _histogram(truth[predicted == truth])
     total = _histogram(predicted) + _histogram(truth)
     for value, count in total.items():

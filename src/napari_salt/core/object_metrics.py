@@ -14,7 +14,7 @@ from napari_salt.terms.stack import StackLike, as_stack
 __all__ = ["ObjectScore", "evaluate_objects"]
 
 MATCH = 0.5
-"""Overlap (intersection over union) above which two objects are one; each then has one partner at most."""
+"""Overlap (intersection over union) above which two objects match; so each has one partner at most."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,16 @@ def evaluate_objects(
     Parameters
     ----------
     prediction, labels
-        Numbers of objects, 0 is none; (Z, Y, X), or (Y, X) for one slice; both of one shape.
+        Integer numbers of objects, 0 is none; (Z, Y, X), or (Y, X) for one slice; both of one shape.
     mask
         Bool, of the same shape: True where voxels are scored; None scores all.
     each_slice
         Whether objects end with their slice, as in unrelated images.
+
+    Returns
+    -------
+    ObjectScore
+        Scores of all slices together.
 
     Raises
     ------

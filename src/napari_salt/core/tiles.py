@@ -31,7 +31,7 @@ class View:
         return torch.rot90(image.flip(self.mirrored), self.quarter_turns, (1, 2))
 
     def size_of(self, size: Sequence[int]) -> tuple[int, int]:
-        """What becomes of a (height, width)."""
+        """(height, width) that a slice of `size` has in this view."""
         height, width = size
         return (width, height) if self.quarter_turns % 2 else (height, width)
 
@@ -53,7 +53,7 @@ class Tile:
 
 
 def possible_overlap(overlap: int, tile: int) -> int:
-    """`overlap`, or half of a `tile` that is smaller than twice of it."""
+    """`overlap` in pixels, at most half of the side of a `tile`."""
     return min(overlap, tile // 2)
 
 

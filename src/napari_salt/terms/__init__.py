@@ -1,1 +1,1 @@
-"""What all parts need to know: settings, events, errors, the adapter's card. No torch, no napari."""
+"""What all parts share: settings, events, errors, the adapter's card. Imports neither torch nor napari."""

@@ -72,7 +72,7 @@ def is_file(name: str) -> bool:
 
 
 def remember_checkpoint(path: Path, digests: Iterable[str]) -> None:
-    """Note that a file of these ``"algorithm:hex"`` digests lies at `path`."""
+    """Record that a file with these ``"algorithm:hex"`` digests lies at `path`."""
     record = cache_folder() / REMEMBERED
     try:
         record.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def remember_checkpoint(path: Path, digests: Iterable[str]) -> None:
 
 
 def known_checkpoint(*digests: str) -> Path | None:
-    """A file that was noted under one of `digests`, is still there, and was not changed since."""
+    """Path of a file recorded under one of `digests`, if it is still there and was not changed since."""
     entries = _remembered()
     for note in (entries[digest] for digest in digests if digest in entries):
         path = Path(note["path"])
@@ -96,7 +96,7 @@ def known_checkpoint(*digests: str) -> Path | None:
 
 
 def _note(path: Path) -> dict[str, Any]:
-    """Where a file lies, and by what a change of it is seen."""
+    """Path of a file, and its size and modification time, which show whether it was changed."""
     stat = path.stat()
     return {"path": str(path.resolve()), "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
 

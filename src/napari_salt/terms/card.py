@@ -115,12 +115,12 @@ class AdapterCard:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> AdapterCard:
-        """Read the description in an adapter's file; its tensors are not looked at.
+        """Read the description in an adapter's file; of its tensors only the shapes are checked.
 
         Raises
         ------
         AdapterError
-            If it is not a napari-salt adapter, of another version, or damaged.
+            If it is missing, not a napari-salt adapter, of another version, or damaged.
         """
         return cls.from_metadata(Path(path), *_header(Path(path)))
 
@@ -135,7 +135,17 @@ class AdapterCard:
     def from_metadata(
         cls, source: Path, metadata: Mapping[str, str], shapes: Mapping[str, Sequence[int]]
     ) -> AdapterCard:
-        """Check and parse the header's strings; `source` is named in errors (see `read`)."""
+        """Check and parse the header's strings (see `read` for errors).
+
+        Parameters
+        ----------
+        source
+            Named in errors.
+        metadata
+            The header's strings.
+        shapes
+            Shape of each tensor, by name.
+        """
         method = _method(source, metadata)
         try:
             card = cls(
@@ -191,7 +201,7 @@ def parameters_in(path: str | os.PathLike[str]) -> int:
 
 
 def class_names(classes: Sequence[ClassInfo]) -> str:
-    """The names in a row, as long as a line has room for."""
+    """Names of up to 8 classes, shortened and separated by commas, and the number of the others."""
     names = ", ".join(shortened(info.name, 40) for info in classes[:SHOWN_CLASSES])
     more = len(classes) - SHOWN_CLASSES
     return f"{names} and {more} more" if more > 0 else names
@@ -228,7 +238,7 @@ def _parts_of(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _check_texts(texts: Mapping[str, str]) -> None:
-    """Refuse to write what could not be read."""
+    """Raise AdapterError for texts too long to be read again."""
     for name in texts:
         try:
             text_of(texts, name)
@@ -293,7 +303,7 @@ def _method(source: Path, metadata: Mapping[str, str]) -> Method:
 
 
 def _settled(method: Method, salt: SaltConfig) -> SaltConfig:
-    """`salt`, if it leaves alone what the method has no choice of."""
+    """Check that `salt` has the method's fixed values, and return it."""
     for name, value in method.fixed.items():
         if getattr(salt, name) != value:
             found = shortened(printable(repr(getattr(salt, name))), 60)

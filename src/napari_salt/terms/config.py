@@ -1,4 +1,4 @@
-"""What is wanted, as frozen dataclasses that can be imported without torch."""
+"""Settings, as frozen dataclasses that can be imported without torch."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ Unpainted = Literal["background", "ignore"]
 """What a pixel without paint means on a painted slice."""
 
 Painted = Literal["classes", "objects"]
-"""What label values are."""
+"""Whether label values are classes or numbers of objects."""
 
 Orientation = Literal["auto", "fixed", "any"]
-"""Whether up is up on every slice."""
+"""Whether all slices have the same orientation."""
 
 MAX_VIEWS = 4
 MAX_LORA_RANK = 1024
-"""More than any layer of SAM's has left; an adapter's file may not make us allocate more."""
+"""More than any layer of SAM has use for; a limit on what an adapter's file can allocate."""
 MAX_SIZE_RATIO = 16
-"""How far pixel sizes of training and use may be apart before a wrong unit is the likelier reason."""
+"""Largest ratio of the pixel sizes of training and use; beyond, a wrong unit is more likely."""
 
 DEVICE = "Where to compute: auto takes the GPU if there is one, else cpu, cuda, cuda:N or mps."
 
@@ -109,7 +109,7 @@ class Preprocess:
     independent
         Whether slices are unrelated images, each with its own intensity window.
     percentiles
-        Shares in percent of the intensities that become 0 and 1.
+        Percentiles of the intensities that become 0 and 1.
     turns
         Whether quarter turns and mirror images are as likely as the original orientation.
     reach
@@ -142,6 +142,11 @@ class Preprocess:
         """Pixel scale for a stack with pixels of `pixel_size` micrometres.
 
         An object keeps its size in the model's input when both pixel sizes are known.
+
+        Raises
+        ------
+        InputError
+            If the pixel sizes differ by more than a factor of `MAX_SIZE_RATIO`.
         """
         if pixel_size is None or self.pixel_size is None:
             return self.pixel_scale

@@ -24,7 +24,7 @@ class DeviceError(SaltError):
 
 
 def check_type(given: object, kind: type, what: str, remedy: str) -> None:
-    """Refuse what is not of `kind`, naming what it is; `remedy` completes "give ...".
+    """Check the type of an argument; `what` names it, and `remedy` completes "give ...".
 
     Raises
     ------

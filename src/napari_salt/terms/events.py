@@ -35,10 +35,10 @@ class TrainingEvent(Generic[A_co]):
     seconds
         Wall-clock time since the start.
     loss, learning_rate
-        Of the latest step; NaN at the start.
+        Of the latest step; NaN at the start, and a rate of 0 at the end.
     held_out_dice
         Dice by label value on held-out paint, when it was measured at this step; without the classes that
-        are neither there nor found.
+        are neither painted nor found there.
     adapter
         The adapter, whenever it is the best so far, and at the end the one to keep.
     message
@@ -70,7 +70,7 @@ class SliceResult:
     probabilities
         float32, shape (K + 1, Y, X), background first.
     tiles
-        Number of tiles it took.
+        Number of tiles it took; 0 with numbers of objects.
     final
         False while objects have no numbers yet: the labels are classes, and all slices come again, without
         probabilities.
@@ -90,11 +90,11 @@ class Preview:
     Parameters
     ----------
     index
-        Slice.
+        Position of the slice in the stack.
     top, left
         First row and column of the square in the slice.
     labels
-        The user's label values, shape (h, w), unsigned.
+        The user's label values, shape (h, w), unsigned integers.
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Writing a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["whole_file", "write_adapter_file"]
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Give a file that takes the name `path` when the body has written it and it is on the disk.
+    """Open a temporary file that is renamed to `path` once the body has ended and it is on the disk.
 
-    A file that was there stays whole until then; if the body fails, nothing is left of the new one.
+    An existing file at `path` stays unchanged until then; if the body fails, the new one is removed.
 
     Raises
     ------

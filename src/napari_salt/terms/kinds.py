@@ -1,6 +1,6 @@
-"""Kinds of base models, each entry whole: how to recognise a checkpoint, build it, feed and prompt it.
+"""Kinds of base models: how to recognise a checkpoint, build the model, feed and prompt it.
 
-Nothing here imports torch; weights are looked at by their names and shapes, and builders are imported when
+Nothing here imports torch; weights are recognised by their names and shapes, and builders are imported when
 they are called.
 """
 
@@ -23,7 +23,7 @@ IMAGENET: tuple[Triple, Triple] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Weight(Protocol):
-    """What recognising looks at."""
+    """A weight as `Kind.recognise` needs it: its shape."""
 
     @property
     def shape(self) -> Any:
@@ -61,9 +61,9 @@ class Kind:
     boxes_only
         Whether models were trained with boxes alone, so that clicks must go in as boxes around them.
     renamed
-        Beginnings of names in its checkpoints, and what stands for them in SAM; the first that fits counts.
+        Prefixes of names in its checkpoints, and those of SAM that replace them; the first match counts.
     unused
-        Beginnings of names of weights that give no output.
+        Prefixes of names of weights that do not affect the output.
     slow_above
         Input size beyond which it is slow on a CPU; None: it is not.
     """
@@ -115,13 +115,13 @@ def _builder(module: str, function: str) -> Build:
 
 
 def _stem(state: Weights) -> int | None:
-    """Side of the first convolution of a TinyViT's kernels."""
+    """Side of the kernels of a TinyViT's first convolution; None for other models."""
     weight = state.get("image_encoder.patch_embed.seq.0.c.weight")
     return None if weight is None else weight.shape[-1]
 
 
 def _vit_size(state: Weights) -> int:
-    """Pixels of a patch, and patches of the position embeddings."""
+    """Side of the native input in pixels: side of a patch times patches per side."""
     patch = state["image_encoder.patch_embed.proj.weight"].shape[-1]
     return int(patch * state["image_encoder.pos_embed"].shape[1])
 

@@ -35,7 +35,7 @@ MAX_TENSORS, MAX_TARGETS = 10_000, 1_000
 
 @dataclass(frozen=True)
 class Rule:
-    """What a value must be: in words, and as a test that takes any JSON."""
+    """What a value must be: in words, and as a test of any JSON value."""
 
     expected: str
     holds: Callable[[Any], bool]
@@ -110,7 +110,7 @@ STACK: Mapping[str, Rule] = {
     "data_shape": _several(COUNT, 4),
     "data_sha256": HASH,
 }
-"""What is known of a stack that an adapter was trained on."""
+"""Rules for the metadata of a stack that an adapter was trained on."""
 
 
 def _is_stack(value: Any) -> bool:
@@ -144,11 +144,11 @@ TRAINING: Mapping[str, Rule] = {
     "torch": _text(),
     "platform": _text(),
 }
-"""What is known of a training. More may be there; what is used by the program belongs here."""
+"""Rules for the metadata of a training. Other keys are allowed; those that the program uses belong here."""
 
 
 def longest(field: str) -> int:
-    """Characters that a text of the file may have."""
+    """Largest number of characters of the text `field`."""
     return MAX_DESCRIPTION if field == "description" else MAX_TEXT
 
 
@@ -213,12 +213,16 @@ def made_of(kind: type[T], what: str, values: Any) -> T:
 
 
 def check_tensors(shapes: Mapping[str, Sequence[int]], lora_rank: int, n_classes: int) -> None:
-    """Refuse ranks and classes that the tensors in the file do not have.
+    """Check that rank and classes agree with the shapes of the tensors in the file.
 
     Parameters
     ----------
     shapes
-        Shape of each tensor, as the file's header has it.
+        Shape of each tensor by name, from the file's header.
+    lora_rank
+        Rank of the update, from the settings.
+    n_classes
+        Number of classes.
 
     Raises
     ------
@@ -255,7 +259,7 @@ def _table(what: str, value: Any) -> dict[str, Any]:
 
 
 def _count(field: str, value: Any, depth: int) -> int:
-    """Number of entries in `value`, if they can be taken."""
+    """Number of entries in `value`; raises ValueError where depth, texts or numbers exceed the limits."""
     if isinstance(value, list | dict):
         if depth == 0:
             raise ValueError(f"{field} is nested deeper than {MAX_DEPTH}")
@@ -265,13 +269,13 @@ def _count(field: str, value: Any, depth: int) -> int:
         return 1 + sum(1 + _count(name, entry, depth - 1) for name, entry in named)
     if isinstance(value, str) and len(value) > MAX_SENTENCE:
         raise ValueError(f"{field} holds a text of {len(value)} characters, expected at most {MAX_SENTENCE}")
-    if _is_number(value) and not -MAX_NUMBER <= value <= MAX_NUMBER:  # NaN, too, fails both
+    if _is_number(value) and not -MAX_NUMBER <= value <= MAX_NUMBER:  # NaN fails both comparisons
         raise ValueError(f"{field} is {_shown(value)}, expected numbers up to {MAX_NUMBER:.2g}")
     return 1
 
 
 def _training(facts: Any) -> dict[str, Any]:
-    """What is known of a training, if each fact is of its kind, and they agree."""
+    """Check the metadata of a training, and that its entries agree; returns it as a dict."""
     for key, value in _table("training", facts).items():
         if key in TRAINING:
             _check(f"training: {key}", value, TRAINING[key])

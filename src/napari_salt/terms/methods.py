@@ -1,6 +1,6 @@
-"""Methods of fine-tuning, as far as they can be told without torch: names, file types, what can be set.
+"""Methods of fine-tuning, the part without torch: names, file types, what can be set.
 
-`napari_salt.core.adapt.methods` has what they do.
+Their implementation is in `napari_salt.core.adapt.methods`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ DEFAULT_METHOD = "salt"
 
 @dataclass(frozen=True)
 class Method:
-    """What everybody must know of a method.
+    """Description of a method.
 
     Parameters
     ----------
     name
         What the user chooses.
     peft_type
-        What an adapter's file has under this key.
+        Value of the key ``peft_type`` in an adapter's file.
     title
-        How it is called in the panel.
+        Its name in the panel.
     fixed
-        Settings of `SaltConfig` that the method does not have, with the values that they take.
+        Settings of `SaltConfig` that the user cannot choose with this method, and their values.
     """
 
     name: str
@@ -43,11 +43,11 @@ class Method:
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def settled(self, config: T) -> T:
-        """`config` (a `SaltConfig`) with what this method leaves no choice of."""
+        """`config` (a `SaltConfig`) with the fixed values of this method."""
         return replace(config, **self.fixed)
 
     def has(self, setting: str) -> bool:
-        """Whether the user can set it."""
+        """Whether the user can choose `setting`."""
         return setting not in self.fixed
 
 

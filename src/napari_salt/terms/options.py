@@ -131,7 +131,7 @@ class Option:
         return value
 
     def shown(self, value: Any) -> str:
-        """`value` as one would write it."""
+        """`value` as text, as a user would write it."""
         return "" if value is None else KINDS[self.kind].shown(value)
 
     def _has(self, value: Any) -> bool:

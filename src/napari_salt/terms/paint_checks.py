@@ -16,13 +16,13 @@ Lines = frozenset[tuple[str, int]]
 """Axis ("y" or "x") and position of the lines, one pixel wide, on which all paint of a slice lies."""
 
 NEIGHBOURS = 3
-"""So many neighbouring slices with the same line are a plane."""
+"""Number of neighbouring slices with the same line that count as a plane."""
 
 
 def lines_of(plane: NDArray[Any]) -> Lines:
     """Lines one pixel wide that hold all paint of a slice (Y, X); none if some paint is wider.
 
-    Single pixels are no lines: a centreline is painted like that.
+    Single pixels do not count as lines, because centrelines are painted so.
     """
     painted = plane != 0
     found: set[tuple[str, int]] = set()
@@ -34,7 +34,7 @@ def lines_of(plane: NDArray[Any]) -> Lines:
 
 
 def painted_across(lines: Mapping[int, Lines]) -> str:
-    """Say where paint lies across the slices, such as "x = 12", or "" if it lies in them.
+    """Plane across the slices on which most of them are painted, such as "x = 12"; "" if there is none.
 
     Parameters
     ----------
@@ -52,18 +52,19 @@ def painted_across(lines: Mapping[int, Lines]) -> str:
 
 
 MOST_CLASSES = 32
-"""New classes in one training; more label values than that are numbers of objects, or grey values."""
+"""Most new classes in one training; more label values are likely numbers of objects, or grey values."""
 
 
 def check_class_count(values: Collection[int]) -> None:
     """Refuse label values that are too many for classes.
 
     The limit is on their number alone: organs and atlas regions are single connected pieces, too, so
-    shape does not tell them from objects.
+    shape does not distinguish them from objects.
 
     Raises
     ------
     InputError
+        If there are more than `MOST_CLASSES`.
     """
     if len(values) > MOST_CLASSES:
         raise InputError(

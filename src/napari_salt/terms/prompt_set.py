@@ -1,4 +1,4 @@
-"""What a user points at, as small frozen values that can be imported without torch."""
+"""Prompts of a user (clicks and a box), as a frozen dataclass that can be imported without torch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class PromptSet:
             raise InputError(f"the box {self.box} is empty; give (top, left, bottom, right)")
 
     def check(self, size: tuple[int, int]) -> None:
-        """Raise InputError if nothing is on the object, or outside an image of (height, width)."""
+        """Raise InputError without positive click or box, or if one lies outside an image (height, width)."""
         if not any(self.positive) and self.box is None:
             raise InputError("there is no prompt; click on the object, or draw a box around it")
         corners = () if self.box is None else (self.box[:2], self.box[2:])

@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["MAX_CANDIDATES", "rank_slices"]
 
 MAX_CANDIDATES = 32
-"""Slices that are scored, spread over the stack."""
+"""Most slices that are scored, spread over the stack."""
 REACH = 0.1
 """Share of the ranked stack's length over which a slice makes its neighbours less interesting."""
 
@@ -28,6 +28,11 @@ def rank_slices(scores: Mapping[int, float], painted: Sequence[int], count: int)
         Slices that are painted already; never part of the result.
     count
         Largest number of slices.
+
+    Returns
+    -------
+    tuple of int
+        Slice numbers, best first.
     """
     known, rest = list(painted), sorted(set(scores) - set(painted))
     reach = max(1.0, REACH * np.ptp([*known, *rest])) if rest else 1.0

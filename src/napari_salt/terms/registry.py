@@ -1,4 +1,4 @@
-"""Which base models there are, where their weights come from, and where they lie; imports no torch."""
+"""Registry of base models: their weights' origin, digest and place on this machine. Imports no torch."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def base_spec(reference: str) -> BaseSpec:
     Raises
     ------
     BaseModelError
-        If there is none, the message lists those there are; or if it cannot take that size.
+        If there is none (the message lists all), or it cannot take that size.
     """
     name, input_size = split_size(reference)
     if name not in BASES:

@@ -10,7 +10,7 @@ MAX_SLICE = 10_000_000
 
 
 def parse_slices(text: str) -> tuple[int, ...]:
-    """Numbers and ranges, both ends included: ``"3,12"``, ``"0-9, 20"``.
+    """Sorted slice numbers of a list of numbers and ranges, ends included: ``"3,12"``, ``"0-9, 20"``.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def parse_slices(text: str) -> tuple[int, ...]:
 
 
 def check_slices(slices: Iterable[int], count: int, stack: object = "the stack") -> None:
-    """Refuse slices that a stack of `count` does not have.
+    """Check that a stack of `count` slices has all of `slices`; `stack` names it in messages.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What the engine asks of an image stack, and what its pixels measure. Imports no torch."""
+"""Requirements on an image stack, and sizes of its pixels. Imports no torch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StackLike(Protocol):
 
 
 def as_stack(given: Any, what: str) -> StackLike:
-    """An array that is read slice by slice, of what a caller of the Python interface gives.
+    """Convert an argument of the Python interface to an array that is read slice by slice.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def as_stack(given: Any, what: str) -> StackLike:
 
 
 def check_pixel_size(pixel_size: Any) -> None:
-    """Refuse what cannot be micrometres per pixel; None, for unknown, is welcome.
+    """Check a pixel size in micrometres; None means unknown and is accepted.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def check_stack(stack: StackLike) -> int:
     Raises
     ------
     InputError
-        If the shape is neither (Z, Y, X) nor (Z, Y, X, 3), or the dtype is not real.
+        If the shape is neither (Z, Y, X) nor (Z, Y, X, 3), the stack is empty, or the dtype is not real.
     """
     shape = tuple(stack.shape)
     if np.dtype(stack.dtype).kind not in "buif":
@@ -111,7 +111,12 @@ def check_stack(stack: StackLike) -> int:
 
 
 def common_group(groups: Sequence[tuple[str, int | None]]) -> int | None:
-    """Slices of one time point of stacks that are learnt from together, given by name; None: all.
+    """Number of slices of one time point, the same for all stacks of a training; None: all.
+
+    Parameters
+    ----------
+    groups
+        Name and number of slices of one time point, of each stack.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How long work that gives no events, such as decomposing a large base's weights, can be stopped."""
+"""Stopping long work that yields no events, such as decomposing a large base's weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _check: ContextVar[Callable[[], None]] = ContextVar("check", default=_go_on)
 
 @contextmanager
 def stopping_by(check: Callable[[], None]) -> Iterator[None]:
-    """Let `check` be called by `check_stop` in the body; what it raises ends the work."""
+    """Have `check_stop` call `check` while the body runs; an exception of `check` ends the work."""
     token = _check.set(check)
     try:
         yield
@@ -27,5 +27,5 @@ def stopping_by(check: Callable[[], None]) -> Iterator[None]:
 
 
 def check_stop() -> None:
-    """End the work here if its caller wants that."""
+    """Raise the caller's exception if the work is to stop here (see `stopping_by`)."""
     _check.get()()

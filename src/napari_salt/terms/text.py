@@ -1,4 +1,4 @@
-"""Text from files as plain text: nothing in it moves a cursor, turns the text around or breaks a line."""
+"""Text from files as plain text, without control characters, direction marks or line breaks."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def printable(text: str, keep: str = "") -> str:
     Parameters
     ----------
     keep
-        Characters that stay all the same, such as a line break.
+        Characters that are not escaped, such as a line break.
     """
     return "".join(c if c.isprintable() or c in JOINERS + keep else _escape(c) for c in text)
 
 
 def unmarked(text: str) -> str:
-    """`text` without what markup is made of: ``<``, ``>`` and ``&``."""
+    """`text` with the characters of markup, ``<``, ``>`` and ``&``, replaced."""
     return text.translate(MARKUP)
 
 
 def unpathed(text: str) -> str:
-    """`text` as a name: without what markup or a path is made of, slashes, colons and the like."""
+    """`text` as a file name: characters of markup and paths, such as slashes and colons, are replaced."""
     return unmarked(text).translate(PATHS)
 
 
@@ -40,7 +40,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def plain(value: Any) -> Any:
-    """JSON with all of its texts `printable`."""
+    """JSON value with all of its texts `printable`."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, list):

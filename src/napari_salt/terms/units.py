@@ -22,13 +22,13 @@ LENGTHS = {
     "meter": ("mm", 1000.0),
     "inch": ("mm", 25.4),
 }
-"""As files spell a unit: ours, and how many of it."""
+"""Spelling in files: our unit, and its factor to that."""
 
 MICROMETRES = {"nm": 1e-3, "um": 1.0, "mm": 1e3}
-"""How many are in one of ours."""
+"""Micrometres in one of our units."""
 
 
 def micrometres(unit: str | None) -> float | None:
-    """How many are in one of `unit`, or None if it is no unit of length that we know."""
+    """Micrometres in one `unit`, or None if it is not a known unit of length."""
     ours, factor = LENGTHS.get(unit or "", ("", 1.0))
     return factor * MICROMETRES[ours] if ours else None

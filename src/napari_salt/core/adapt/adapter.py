@@ -50,12 +50,12 @@ class Adapter(AdapterCard):
 
     @property
     def parameter_count(self) -> int:
-        """Number of scalars that differ from the base."""
+        """Number of scalars in `tensors`."""
         return sum(tensor.numel() for tensor in self.tensors.values())
 
     @property
     def size_bytes(self) -> int:
-        """Size of the adapter's file."""
+        """Size of the adapter's file in bytes."""
         return len(self.to_bytes())
 
     def build(
@@ -69,16 +69,25 @@ class Adapter(AdapterCard):
 
         Parameters
         ----------
+        device
+            Where the base is loaded; not used if `base` is given.
         base
-            A freshly loaded base to take over instead of loading one.
+            A freshly loaded base to use instead of loading one; its module is changed in place.
         adapted
-            Whether the base's weights are adapted; if not, only what belongs to the classes is taken over,
-            which shows what the base does without it.
+            Whether the base's weights are adapted; if not, only the tensors of the classes are used, which
+            shows how the base performs without adaptation.
+
+        Returns
+        -------
+        Segmenter
+            In eval mode, on the base's device.
 
         Raises
         ------
         AdapterError
             If the base is not the one this adapter was trained on, or a tensor does not fit it.
+        BaseModelError
+            If the base cannot be loaded (see `load_base`).
         """
         if base is None:
             base = load_base(self.base_reference(), device)
@@ -91,12 +100,12 @@ class Adapter(AdapterCard):
         return segmenter
 
     def base_reference(self) -> str:
-        """What `load_base` takes to load the base: its name, or where its checkpoint lies here.
+        """Reference of the base for `load_base`: its name, or the path of its checkpoint on this machine.
 
         Raises
         ------
         AdapterError
-            If the base is unknown, or a checkpoint of the user's that was not seen on this machine.
+            If the base is unknown, or a local checkpoint that was not used on this machine yet.
         BaseModelError
             If the base cannot take the input size.
         """
@@ -145,9 +154,14 @@ class Adapter(AdapterCard):
                 parameter.copy_(self.tensors[name])
 
     def widened(self, segmenter: Segmenter, values: Sequence[int]) -> Adapter:
-        """Extend the adapter to more classes: its own first, as `values` begins with them.
+        """Extend the adapter to more classes.
 
-        What belongs to the new classes is what `segmenter` was made with.
+        Parameters
+        ----------
+        segmenter
+            Made for all of `values`; supplies the initial tensors of the new classes.
+        values
+            Label values of all classes, beginning with those of this adapter.
         """
         tensors = dict(self.tensors)
         for name in OF_CLASSES:
@@ -156,7 +170,7 @@ class Adapter(AdapterCard):
         return replace(self, tensors=tensors)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the adapter's file; a file that was there stays whole until the new one is complete.
+        """Write the adapter's file; an existing file is replaced only when the new one is complete.
 
         Raises
         ------
@@ -212,7 +226,7 @@ def _check_tensors(source: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _add_head(tensors: dict[str, Tensor]) -> None:
-    """Give an adapter of before there were class heads one that says nothing."""
+    """Add a class head of zeros to an adapter saved before class heads existed."""
     if "class_head" not in tensors and "class_tokens" in tensors:
         count, channels = tensors["class_tokens"].shape
         tensors["class_head"] = torch.zeros(count, channels + 1)

@@ -1,4 +1,4 @@
-"""What computes a segmenter, as its callers see it."""
+"""The function that computes a segmenter's logits, as its callers see it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ __all__ = ["Forward"]
 
 @dataclass(frozen=True)
 class Forward:
-    """What computes a segmenter.
+    """A function that computes a segmenter's logits.
 
     Parameters
     ----------
     compute
-        float32 images (B, 3, S, S) from 0 to 1 on the segmenter's device, to float32 logits (B, K, S, S).
+        Takes float32 images (B, 3, S, S) from 0 to 1 on the segmenter's device, returns float32 logits
+        (B, K, S, S).
     at_once
-        Images that are best given together; None where the device's memory decides.
+        Best number of images per call; None leaves the choice to `BatchSize`.
     """
 
     compute: Callable[[Tensor], Tensor]
     at_once: int | None = None
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits of `images`."""
+        """float32 logits (B, K, S, S) of `images` (B, 3, S, S)."""
         return self.compute(images)

@@ -1,6 +1,6 @@
 """Changes of weights as parametrizations: which layers take them, how they are put on and taken off.
 
-Knows nothing of SAM: any module with ``Linear``, ``Conv2d`` or ``ConvTranspose2d`` layers can carry them.
+Independent of SAM: any module with ``Linear``, ``Conv2d`` or ``ConvTranspose2d`` layers can carry them.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ __all__ = [
 ]
 
 LOW_RANK_SHARE = 0.25
-"""Step of low-rank factors, whose steps multiply, against that of a parameter of size 1."""
+"""Size of low-rank factors for the optimiser's relative steps; below 1, as both factors' steps multiply."""
 
 Adaptable = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
 class WeightChange(nn.Module):
-    """Something that is added to a layer's frozen weight, and trains."""
+    """A trainable change that is added to a layer's frozen weight."""
 
     def delta(self) -> Tensor:
         """Change of the flattened weight, float32, shape (out, in)."""
         raise NotImplementedError
 
     def sizes(self) -> Mapping[nn.Parameter, float]:
-        """Sizes of parameters whose start does not tell them; steps are relative to them."""
+        """Sizes of parameters that their initial values do not show; steps are relative to them."""
         raise NotImplementedError
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def attach_changes(
     *,
     exclude: tuple[str, ...] = (),
 ) -> list[str]:
-    """Freeze `model`, put changes on the weights of its target layers, and say which.
+    """Freeze `model` and put changes on the weights of its target layers.
 
     Layers that already carry one keep it. Afterwards only the changes' parameters (and the targets' norms
     and biases, if `config` says so) require a gradient. Depthwise convolutions are left alone: their
@@ -80,7 +80,7 @@ def attach_changes(
     config
         Ranks and targets.
     make
-        The change of a weight.
+        Makes the change of a weight, from the weight and `config`.
     exclude
         Prefixes of module names to leave out, such as parts of a decoder that give no output.
 
@@ -115,7 +115,7 @@ def attach_changes(
 
 
 def detach(model: nn.Module) -> None:
-    """Take the changes off `model`, giving back the weights it had before."""
+    """Take the changes off `model` and restore the weights it had before."""
     _remove(model, leave_parametrized=False)
 
 

@@ -1,4 +1,4 @@
-"""The methods of fine-tuning: what each puts on a model, how its steps are scaled, how it comes off."""
+"""The methods of fine-tuning: how each changes a model, scales its optimiser steps, and is merged."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Adaptation:
         Its name, what can be set, and the type in an adapter's file.
     attach
         Takes a frozen model, settings and prefixes of module names to leave out; whatever requires a
-        gradient afterwards trains and goes into the adapter's file. The model computes what it did before.
+        gradient afterwards trains and goes into the adapter's file. The model's output is the same as before.
     sizes
-        Sizes of parameters of the model whose start does not tell them, such as factors that begin at 0:
-        each parameter's rate is the learning rate times its size.
+        Sizes of parameters of the model that their initial values do not show, such as factors that begin
+        at 0: each parameter's rate is the learning rate times its size.
     merge
         Puts plain weights in place of what `attach` has put on the model.
     """

@@ -22,7 +22,7 @@ class SaltParametrization(WeightChange):
     """Adapted weight ``W + U_r diag(relu(scale s + shift) - s) V_r^T + (L lora_b)(lora_a R)``.
 
     ``L`` and ``R`` span what the top `rank` singular vectors leave: ``U_rest`` and ``V_rest^T``.
-    Where singular values coincide, their vectors are arbitrary within a subspace; then the top part
+    Where singular values coincide or vanish, their vectors are arbitrary within a subspace; then the top part
     ends before the first such value, and ``L`` and ``R`` are the projectors onto the complement of
     the top part, which are not arbitrary. So a stored adapter means the same everywhere.
 
@@ -93,7 +93,7 @@ class SaltParametrization(WeightChange):
             return columns @ rows
 
     def sizes(self) -> Mapping[nn.Parameter, float]:
-        """A shift is as large as the singular values that it is added to."""
+        """Sizes of the low-rank factors, and of `shift`: the mean of the singular values it is added to."""
         sizes = {self.lora_a: LOW_RANK_SHARE, self.lora_b: LOW_RANK_SHARE}
         return {**sizes, self.shift: float(self.s_top.mean())} if self.rank else sizes
 
@@ -113,5 +113,5 @@ def salt_of(weight: Tensor, config: SaltConfig) -> SaltParametrization:
 
 
 def attach(model: nn.Module, config: SaltConfig, *, exclude: tuple[str, ...] = ()) -> list[str]:
-    """Freeze `model`, put SALT on its target layers, and say which (see `attach_changes`)."""
+    """Freeze `model`, put SALT on its target layers, and return their names (see `attach_changes`)."""
     return attach_changes(model, config, salt_of, exclude=exclude)

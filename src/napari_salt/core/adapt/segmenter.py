@@ -27,7 +27,7 @@ DEAD_PARTS = (
     "mask_decoder.output_hypernetworks_mlps.2",
     "mask_decoder.output_hypernetworks_mlps.3",
 )
-"""Parts of SAM's decoder that do not touch a single-mask output; nothing in them is adapted."""
+"""Parts of SAM's decoder that do not affect a single-mask output; nothing in them is adapted."""
 
 TOKEN_STD = 0.02
 
@@ -43,10 +43,10 @@ class Segmenter(nn.Module):
     token, plus a linear map of the image embedding, is the class's logit map. Background has the fixed
     logit 0.
 
-    The linear map (K x (C + 1), zero at the start) is there because a decoder made to outline whatever
-    it is pointed at confuses classes that look alike where the embedding tells them apart: a linear
-    probe, as in Alain and Bengio, "Understanding intermediate layers using linear classifier probes",
-    2016.
+    The linear map (K x (C + 1), zero at the start) is needed because SAM's decoder, made to outline any
+    object that is prompted, confuses classes of similar appearance even where the embedding separates
+    them. It is a linear probe, as in Alain and Bengio, "Understanding intermediate layers using linear
+    classifier probes", 2016.
 
     Parameters
     ----------
@@ -54,18 +54,18 @@ class Segmenter(nn.Module):
         SAM-like module with ``image_encoder``, ``prompt_encoder``, ``mask_decoder``; taken over and
         changed in place.
     spec
-        What the base expects as input.
+        The base's input size, input transform and default targets.
     n_classes
         Number of foreground classes K.
     salt
-        Ranks and targets; None leaves the base as it is (only what belongs to the classes trains).
+        Ranks and targets; None leaves the base as it is (only the tensors of the classes train).
     method
         How the base is adapted: a name of `napari_salt.terms.methods.METHODS`.
 
     Attributes
     ----------
     compiled
-        What computes the same faster than torch does, once somebody made it (see `core.runtime`).
+        A faster way to compute the same, kept once it has been made (see `core.segment.runtime`).
     """
 
     # SAM's parts come from several packages and have no common type.
@@ -114,12 +114,12 @@ class Segmenter(nn.Module):
             self.register_buffer(name, column, persistent=False)
 
     def sizes(self) -> dict[nn.Parameter, float]:
-        """Sizes of the method's parameters that their start does not tell (see `Adaptation`)."""
+        """Sizes of the method's parameters that their initial values do not show (see `Adaptation`)."""
         return dict(self._adaptation.sizes(self))
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are, and images must be."""
+        """Device of the weights; images must be on it, too."""
         return next(self.parameters()).device
 
     def forward(self, images: Tensor) -> Tensor:
@@ -171,7 +171,7 @@ class Segmenter(nn.Module):
         return F.interpolate(low_res_masks, size, mode="bilinear", align_corners=False)
 
     def _evidence(self, image_embeddings: Tensor, size: Sequence[int]) -> Tensor:
-        """What the embedding alone says for each class, float32 (B, K, *size): a linear probe of it."""
+        """Class logits from the embedding alone (a linear probe), float32 (B, K, *size)."""
         weight, bias = self.class_head[:, :-1, None, None], self.class_head[:, -1]
         evidence = F.conv2d(image_embeddings.float(), weight, bias)
         return F.interpolate(evidence, tuple(size), mode="bilinear", align_corners=False)
@@ -190,16 +190,16 @@ class Segmenter(nn.Module):
         """Decoder tokens of each class: IoU, the class's own mask token, the spare ones, its prompt."""
         iou = self.mask_decoder.iou_token.weight
         spare = self.mask_decoder.mask_tokens.weight[1:]
-        if hasattr(self.mask_decoder, "obj_score_token"):  # SAM 2; the order of tokens means nothing
+        if hasattr(self.mask_decoder, "obj_score_token"):  # SAM 2; the order does not affect attention
             spare = torch.cat([spare, self.mask_decoder.obj_score_token.weight])
         one_each = [iou.expand(self.n_classes, 1, -1), self.output_tokens[:, None]]
         shared = spare.expand(self.n_classes, -1, -1)
         return torch.cat([*one_each, shared, self.class_tokens[:, None]], dim=1)
 
     def merged(self) -> Segmenter:
-        """Put plain weights in place of what the method has put on, and give the segmenter itself."""
+        """Replace the method's changes by plain weights, in place; returns the segmenter itself."""
         self._adaptation.merge(self)
-        if self.device.type == "cuda":  # as images are; else kernels are turned around at every call
+        if self.device.type == "cuda":  # the images' layout; else every call converts the kernels
             for kernel in (p for p in self.parameters() if p.dim() == 4):
                 kernel.data = kernel.data.contiguous(memory_format=torch.channels_last)
         return self.requires_grad_(False)

@@ -31,16 +31,16 @@ WORTH_KEEPING = 5e7
 """Entries times the shorter side from which an SVD is kept on disk; below, it takes some 0.01 s."""
 
 KEPT_BYTES = 4e9
-"""Size of the SVDs on disk beyond which those that were not used for longest go; SAM ViT-H takes 3.4e9."""
+"""Most bytes of SVDs on disk; the least recently used are removed. SAM ViT-H takes 3.4e9."""
 
 TELL_SECONDS = 2.0
-"""How often a decomposition of many weights tells how far it is."""
+"""Seconds between progress messages while many weights are decomposed."""
 
 Svd = tuple[Tensor, Tensor, Tensor]
 
 
 def canonical_svd(weight: Tensor) -> Svd:
-    """Thin SVD that does not depend on the LAPACK at hand.
+    """Thin SVD that does not depend on the installed LAPACK.
 
     Computed in float64 on the CPU; the entry of largest magnitude of each left singular vector is
     made positive, which fixes the signs that the decomposition leaves open.
@@ -62,7 +62,7 @@ def canonical_svd(weight: Tensor) -> Svd:
 
 
 def first_coincident(s: Tensor) -> int | None:
-    """Index of the first singular value that shares its value with the next, if any does."""
+    """Index of the first singular value that equals the next or vanishes (see `COINCIDENT`), or None."""
     close = (s[:-1] - s[1:]) <= COINCIDENT * s[:1]
     vanishing = s <= COINCIDENT * s[:1]
     hits = torch.nonzero(torch.cat([close, s.new_zeros(1, dtype=torch.bool)]) | vanishing)
@@ -73,9 +73,14 @@ def remembered_svd(weight: Tensor) -> Svd:
     """`canonical_svd`, read from the cache folder where a large weight was decomposed before.
 
     Files are named by the hash of the weight. Vectors are kept as float32, in which they are used,
-    so that the first and later calls give the same bits. The 4 GB that were used last stay. A file
-    that is damaged is made anew; where none can be written, nothing is kept. Weights with coincident
-    singular values are not kept: what stands in for their vectors is computed in float64.
+    so that the first and later calls give the same bits. The 4 GB that were used last stay. A damaged
+    file is computed again; where no file can be written, nothing is kept. SVDs with coincident singular
+    values are not kept: the projectors that replace their vectors are computed in float64.
+
+    Returns
+    -------
+    u, s, vh
+        As `canonical_svd`; `u` and `vh` are float32 where the SVD is large enough to be kept.
     """
     if weight.numel() * min(len(weight), weight[0].numel()) < WORTH_KEEPING:
         return canonical_svd(weight)
@@ -97,7 +102,7 @@ def remembered_svd(weight: Tensor) -> Svd:
 
 
 def watched(layers: Sequence[T]) -> Iterator[T]:
-    """Give `layers` one by one unless told to stop, logging how many are done where that takes long."""
+    """Yield `layers` one by one, checking for a stop before each and logging the progress of long work."""
     told = time.monotonic()
     for done, layer in enumerate(layers):
         check_stop()
@@ -108,7 +113,7 @@ def watched(layers: Sequence[T]) -> Iterator[T]:
 
 
 def _prune(folder: Path) -> None:
-    """Remove the files that were not used for longest, until the others fit."""
+    """Remove the least recently used files, until the others fit into `KEPT_BYTES`."""
     total = 0
     files = {path: path.stat() for path in folder.glob("*.safetensors")}
     for path in sorted(files, key=lambda path: files[path].st_mtime_ns, reverse=True):
@@ -129,5 +134,5 @@ def _read(path: Path) -> Svd | None:
         logger.warning("%s is damaged; computing it again", path)
         return None
     with contextlib.suppress(OSError):
-        path.touch()  # the latest used go last
+        path.touch()  # marks it as recently used
     return tensors["u"], tensors["s"], tensors["vh"]

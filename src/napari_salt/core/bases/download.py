@@ -1,4 +1,4 @@
-"""Downloading checkpoints: resumed where they broke off, verified, and there whole or not at all."""
+"""Downloading checkpoints: resumable, verified, and never left incomplete under their final name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["DownloadProgress", "download"]
 logger = logging.getLogger(__name__)
 
 MAX_FAILURES = 4
-"""Attempts in a row that bring no byte, after which the download is given up."""
+"""Failed attempts in a row after which the download is given up; one that brings bytes restarts at 1."""
 PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
 SILENCE = 30.0
@@ -32,7 +32,7 @@ SILENCE = 30.0
 
 NOT_SATISFIABLE = 416
 PASSING = (408, 416, 429)
-"""Answers of the 400s after which it is worth asking again."""
+"""HTTP status codes from 400 to 499 after which another attempt is made."""
 BROKEN = (
     urllib.error.URLError,
     http.client.HTTPException,
@@ -59,10 +59,10 @@ class DownloadProgress:
 
 
 def download(spec: BaseSpec) -> Iterator[DownloadProgress]:
-    """Download the checkpoint of `spec` into the cache folder, telling of all that arrives.
+    """Download the checkpoint of `spec` into the cache folder, yielding the progress.
 
-    What has arrived stays beside it in a ``.part`` file, from which the next call goes on. A second
-    process waits for the first, telling of its progress.
+    Bytes that have arrived are kept in a ``.part`` file beside the target, and the next call continues
+    from it. A second process waits for the first, yielding the progress of the first.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def _received(spec: BaseSpec, part: Path) -> Iterator[DownloadProgress]:
         except urllib.error.HTTPError as error:
             reason = f"{error.code} {error.reason}"
             if error.code == NOT_SATISFIABLE and before:
-                return  # nothing comes after what is here
+                return  # the server has no bytes after these
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in PASSING:
                 failures = MAX_FAILURES
         except BROKEN as error:
@@ -180,7 +180,7 @@ def _is_published(spec: BaseSpec, part: Path) -> bool:
 
 
 def _by_hand(spec: BaseSpec) -> str:
-    """How to get the file without this program."""
+    """Instruction to download the file without this program."""
     size = f", {spec.size} bytes" if spec.size else ""
     return f"download {spec.url} ({spec.digest}{size}) elsewhere and save it as {spec.place}"
 

@@ -1,6 +1,6 @@
 """SAM 2's image encoder (Hiera) and decoder, as the three parts that the segmenter composes.
 
-Only what looks at a single image is built; the memory for videos is left out.
+Only the parts for single images are built; the memory for videos is left out.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["build_sam2"]
 
 @dataclass(frozen=True)
 class Variant:
-    """What the weights of a published Hiera do not tell.
+    """Settings of a published Hiera that its weights do not show.
 
     Parameters
     ----------
     heads
         Attention heads of the first stage.
     global_blocks
-        Blocks that attend to the whole image.
+        Indices of the blocks that attend to the whole image.
     windows
         Side of the attention windows of each stage, in that stage's pixels.
     """
@@ -50,14 +50,14 @@ Source: the configurations in the ``sam2`` package.
 
 
 class HieraEncoder(nn.Module):
-    """SAM 2's view of one image: its embedding, and finer features for the decoder.
+    """SAM 2's image encoder for single images: the embedding, and finer features for the decoder.
 
     Parameters
     ----------
     trunk, neck
         Hiera, and the pyramid that brings its stages to C features.
     no_mem_embed
-        What stands in for the memory of earlier images, shape (1, 1, C).
+        Embedding used in place of the memory of earlier images, shape (1, 1, C).
     """
 
     def __init__(self, trunk: nn.Module, neck: nn.Module, no_mem_embed: Tensor) -> None:
@@ -104,7 +104,7 @@ def build_sam2(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
         window_spec=variant.windows,
     )
     neck = FpnNeck(
-        position_encoding=nn.Identity(),  # of use to the memory only
+        position_encoding=nn.Identity(),  # only the memory uses it
         d_model=state["image_encoder.no_mem_embed"].shape[-1],
         backbone_channel_list=trunk.channel_list,
         fpn_interp_model="nearest",
@@ -118,7 +118,7 @@ def build_sam2(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
 
 
 def _mask_decoder(state: Mapping[str, Tensor]) -> nn.Module:
-    """SAM 2's decoder, called as SAM's is: with what the encoder gives for one image, and its prompts."""
+    """SAM 2's decoder with the call signature of SAM's, for the encoder's output of one image."""
     from sam2.modeling.sam.mask_decoder import MaskDecoder
     from sam2.modeling.sam.transformer import TwoWayTransformer
 
@@ -139,12 +139,12 @@ def _mask_decoder(state: Mapping[str, Tensor]) -> nn.Module:
         pred_obj_scores=True,
         pred_obj_scores_mlp=True,
     )
-    decoder.use_high_res_features = True  # only now: their convolutions are the encoder's
+    decoder.use_high_res_features = True  # set late: the encoder holds their convolutions
     return cast(nn.Module, decoder)
 
 
 def _stages(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Blocks of each stage: those of the same width."""
+    """Number of blocks of each stage; a stage's blocks have one width."""
     widths: list[int] = []
     while (name := f"image_encoder.trunk.blocks.{len(widths)}.attn.proj.weight") in state:
         widths.append(len(state[name]))

@@ -1,4 +1,4 @@
-"""Base models, loaded and trusted: from the registry, or from a local checkpoint of a known kind."""
+"""Loading base models: from the registry, with their hash checked, or from a local checkpoint."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BaseModel:
     Parameters
     ----------
     spec
-        The registry's entry, or for another local checkpoint what its content tells.
+        The registry's entry; for other checkpoints one made from their content.
     module
         SAM-like module with ``image_encoder``, ``prompt_encoder`` and ``mask_decoder``, in eval
         mode, on its device.
@@ -57,19 +57,26 @@ class BaseModel:
 
 
 def load_base(reference: str, device: torch.device | str = "cpu") -> BaseModel:
-    """Load a base model offline, checking its hash.
+    """Load a base model offline; the hash of a base of the registry is checked.
 
     Parameters
     ----------
     reference
-        Registry name, or path of a checkpoint, whose kind its content tells; ``@SIZE`` after it asks
-        for another input size than the native one, such as ``"sam-vit-b@512"``.
+        Registry name, or path of a checkpoint, whose kind is recognised by its content; ``@SIZE`` after
+        it asks for another input size than the native one, such as ``"sam-vit-b@512"``.
+    device
+        Where the module is put.
+
+    Returns
+    -------
+    BaseModel
+        In eval mode, without gradients.
 
     Raises
     ------
     BaseModelError
-        If the base is unknown, not on this machine, of no known kind, cannot take that input size,
-        or its file is not what its hash says.
+        If the base is unknown, not on this machine, of no known kind, or cannot take that input size; or
+        if its file is damaged or does not have the published hash.
     """
     name, input_size = split_size(reference)
     path, digests = _registered(base_spec(name)) if name in BASES else _local(name)
@@ -135,7 +142,7 @@ def _how_to_get(spec: BaseSpec) -> str:
 
 
 def _recognised(path: Path, state: Mapping[str, Tensor], digests: Mapping[str, str]) -> BaseSpec:
-    """What a checkpoint is by its content: a base of the registry, or another of its kinds."""
+    """Spec of a checkpoint by its content: a base of the registry, or another model of a known kind."""
     for known in BASES.values():
         algorithm, _, expected = known.digest.partition(":")
         if digests.get(algorithm) == expected:

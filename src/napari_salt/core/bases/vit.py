@@ -1,4 +1,4 @@
-"""SAM's own architecture: built to the sizes that its weights have, for any input size."""
+"""SAM's own architecture, built from the shapes of its weights, for any input size."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 __all__ = ["build_mask_decoder", "build_prompt_encoder", "build_vit"]
 
 DECODER_HEADS = 8
-"""Of every published SAM; the weights do not tell."""
+"""Attention heads of the decoder in every published SAM; the weights do not show the number."""
 DEEP, LARGE = 12, 512
-"""Blocks and input size beyond which gradients are checkpointed."""
+"""Number of blocks and input size in pixels beyond which activations are checkpointed."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class EncoderShape:
     window
         Side of the attention windows in patches; 0 where there are none.
     global_blocks
-        Blocks that attend to the whole image.
+        Indices of the blocks that attend to the whole image.
     """
 
     depth: int
@@ -93,7 +93,7 @@ def build_vit(state: Mapping[str, Tensor], input_size: int) -> nn.Module:
     shape = EncoderShape.of(state)
     grid = input_size // shape.patch
     kind = CheckpointedEncoder if shape.depth > DEEP or input_size > LARGE else ImageEncoderViT
-    # Random values would be drawn for nothing: for ViT-H that takes longer than to read the weights.
+    # No random initial values: for ViT-H drawing them takes longer than reading the weights.
     with torch.device("meta"):
         encoder = kind(
             img_size=input_size,

@@ -30,12 +30,12 @@ __all__ = [
 Target = NDArray[np.int16]
 
 IGNORE = -1
-"""Target value of a pixel that says nothing."""
+"""Target value of a pixel whose class is unknown."""
 
 STROKE_SHARE = 0.25
-"""Paint that fills less of its bounding box, though it is thick enough, looks like strokes."""
+"""Spread of the marks' widths (standard deviation / mean) below which they are of one brush."""
 LEAST_COMMON = 0.1
-"""Share of the pixels that two slices must both know before their agreement says anything."""
+"""Least share of pixels known on both of two slices for their agreement to count."""
 AGREEMENT = 0.25
 """Chance-corrected agreement of painted slices above which position carries meaning."""
 
@@ -49,7 +49,7 @@ class PaintedSlice:
     index
         Position in its stack.
     target
-        int16, shape (Y, X): 0 background, 1..K classes, `IGNORE` where nothing is known.
+        int16, shape (Y, X): 0 background, 1..K classes, `IGNORE` where the class is unknown.
     stack
         Which of the stacks it is from.
     """
@@ -66,13 +66,13 @@ class Annotations:
     Parameters
     ----------
     slices
-        Slices that say something, in order.
+        The slices used, in order.
     values
         Label value of each class 1..K.
     border
         Class of the borders of objects; 0 where classes are painted.
     looks_like_strokes
-        Whether the paint seems to be strokes though unpainted counts as background.
+        Whether the paint seems to be strokes, although unpainted pixels count as background.
     """
 
     slices: tuple[PaintedSlice, ...]
@@ -98,21 +98,28 @@ def read_annotations(
         Whole numbers from 0, shape (Z, Y, X).
     slices
         Slices to use, painted or not; by default those with any paint. With ``"ignore"``, slices
-        without paint say nothing and are left out.
+        without paint are left out.
     unpainted
-        What 0 means on a slice that is used: ``"background"``, or ``"ignore"`` (nothing).
+        What 0 means on a slice that is used: ``"background"``, or ``"ignore"`` (unknown).
     background_label
         With ``"ignore"``, the painted value that means background (default 1).
     values
-        Classes that are there even if they are not painted (those of an adapter that goes on).
+        Label values of classes that exist even if not painted (those of the adapter that training
+        continues from).
     stack
-        Which of several stacks these labels are of.
+        Number of the stack that these labels belong to, from 0.
+
+    Returns
+    -------
+    Annotations
+        Of this stack; its classes are `values`, then the other painted ones in ascending order.
 
     Raises
     ------
     InputError
         No paint, one class everywhere, negative or fractional values, far more values than a training
-        can have classes, slices out of range, or paint on a plane across the slices.
+        can have classes, slices out of range, paint on a plane across the slices, or a background label
+        that contradicts `unpainted` or `values`.
     """
     if background_label is not None and unpainted == "background":
         raise InputError("background_label is for unpainted='ignore'; set both or neither")
@@ -142,7 +149,12 @@ def read_annotations(
 def painted_planes(
     labels: StackLike, slices: Sequence[int] | None, unpainted: Unpainted
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """Give index and labels of each slice that `read_annotations` uses, one at a time.
+    """Read the slices that `read_annotations` uses, one at a time.
+
+    Yields
+    ------
+    index, labels
+        Slice number, and its labels as int64, shape (Y, X).
 
     Raises
     ------
@@ -163,9 +175,15 @@ def painted_planes(
 def check_not_across(planes: Mapping[int, NDArray[np.int64]]) -> None:
     """Refuse paint on a plane across the slices.
 
+    Parameters
+    ----------
+    planes
+        Labels (Y, X) by slice number.
+
     Raises
     ------
     InputError
+        If there is such paint (see `painted_across`).
     """
     across = painted_across({index: lines_of(plane) for index, plane in planes.items() if plane.any()})
     if across:
@@ -196,7 +214,7 @@ def painted_diameter(slices: Sequence[PaintedSlice]) -> float:
     """Typical thickness in pixels of what is painted: the area-weighted median over objects.
 
     The thickness of a connected object is twice the largest distance from inside it to its border.
-    The smallest class decides: what is visible for it is visible for all.
+    The class with the thinnest objects decides: if these are visible, all are.
     """
     by_class: dict[int, list[tuple[float, int]]] = {}
     for painted in slices:
@@ -277,7 +295,7 @@ def _looks_like_strokes(slices: Iterable[PaintedSlice]) -> bool:
 
 
 def _kappa(first: Target, second: Target, value: int) -> float | None:
-    """Cohen's kappa of one class's masks over the pixels that both slices know."""
+    """Cohen's kappa of one class's masks over the pixels known on both slices; None where undefined."""
     known = (first != IGNORE) & (second != IGNORE)
     if known.mean() < LEAST_COMMON:
         return None

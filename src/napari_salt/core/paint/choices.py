@@ -1,4 +1,4 @@
-"""Settings that are chosen from the paint, so that users need not know them."""
+"""Settings that are chosen automatically from the paint."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NEARLY_WHOLE = 0.7
 OBJECT = 28.0
 """Least diameter in model pixels where borders are learnt: SAM's masks have a quarter of the resolution."""
 LARGE, SMALL, VISIBLE = 110.0, 4.0, 8.0
-"""Diameters in model pixels: larger objects are shrunk, smaller ones enlarged; the least in overviews."""
+"""Diameters in model pixels: objects are shrunk above, enlarged below, and visible in overviews from it."""
 
 LITTLE, FAR_FEWER = 0.9, 2 / 3
 """Shrinking that costs no accuracy, and the share of tiles it must leave to be worth it."""
@@ -42,9 +42,25 @@ def choose_preprocess(
     input_size: int,
     pixel_size: float | None,
 ) -> Preprocess:
-    """How slices become inputs of `input_size` pixels, where `config` does not say it.
+    """Choose how slices become model input, as far as `config` leaves it open.
 
-    Of several stacks the first decides the pixel scale; `pixel_size` is that of its pixels.
+    Parameters
+    ----------
+    images
+        Stacks, (Z, Y, X) or (Z, Y, X, 3); the first of several decides the pixel scale.
+    annotations
+        The paint of all stacks.
+    config
+        Its pixel scale and orientation have priority.
+    input_size
+        Side of the model's input in pixels.
+    pixel_size
+        Micrometres per pixel of the first stack, if known.
+
+    Returns
+    -------
+    Preprocess
+        As stored in the adapter.
     """
     first = images[0]
     painted = as_one_class(annotations.slices) if annotations.border else annotations.slices
@@ -75,8 +91,22 @@ def choose_reach(
 ) -> float | None:
     """How far the intensity window goes beyond the 1st and 99th percentile (see `Preprocess`).
 
-    None where that would clip a tenth of what is painted as some class: in a sparse stack the brightest
-    half percent is what is looked for.
+    None where that would clip a tenth of what is painted as some class: in a sparse stack the objects
+    may be the brightest half percent.
+
+    Parameters
+    ----------
+    images
+        Stacks, (Z, Y, X) or (Z, Y, X, 3).
+    slices
+        The paint of all stacks.
+    independent
+        Whether slices are unrelated images, each with its own intensity window.
+
+    Returns
+    -------
+    float or None
+        A share of the range between these percentiles.
     """
     whole = [None if independent else intensity_window(image, ROBUST, REACH) for image in images]
     clipped: dict[int, list[NDArray[np.bool_]]] = {}
@@ -102,8 +132,20 @@ def choose_pixel_scale(
 
     Small images fill the input. Where the classes keep their place (`oriented`: anatomy), or nearly all of
     the image fits, an overview is worth more than detail, as long as the painted objects stay visible.
-    Otherwise objects far larger than a third of the input are shrunk, and hair-thin ones enlarged.
-    Where a little less takes far fewer tiles (512 pixels: two a side instead of three), it is less.
+    Otherwise objects thicker than 110 model pixels are shrunk to that, and those thinner than 4 enlarged,
+    at most twofold. The scale is reduced by up to a tenth where that takes far fewer tiles (512 pixels:
+    two a side instead of three).
+
+    Parameters
+    ----------
+    slices
+        The paint.
+    shape
+        (height, width) of the slices in pixels.
+    input_size
+        Side of the model's input in pixels.
+    oriented
+        Whether the classes keep their place from slice to slice.
     """
     fill = input_size / max(shape)
     if fill >= 1:

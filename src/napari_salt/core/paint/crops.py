@@ -54,7 +54,7 @@ class Batch:
     images
         float32 from 0 to 1, shape (B, 3, S, S).
     target
-        int64, shape (B, S, S): 0 background, 1..K classes, `IGNORE` nothing.
+        int64, shape (B, S, S): 0 background, 1..K classes, `IGNORE` unknown.
     """
 
     images: Tensor
@@ -73,8 +73,8 @@ class _Sheet:
 class CropSampler:
     """Draws crops that follow the paint.
 
-    Half of the crops are drawn around a pixel of a class drawn evenly among those on the slice, half
-    around any pixel that says something; images that fit into a crop are taken whole.
+    Half of the crops are drawn around a pixel of a class (or background) drawn evenly among those on the
+    slice, half around any pixel whose class is known; images that fit into a crop are taken whole.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class CropSampler:
         self._queue: list[int] = []
 
     def draw(self, count: int) -> Batch:
-        """`count` crops; slices take turns."""
+        """Draw `count` crops, from one slice after the other in random order."""
         pairs = [self._crop(self._sheets[self._next()]) for _ in range(count)]
         images = torch.cat([image for image, _ in pairs]).expand(-1, 3, -1, -1)
         return Batch(images, torch.cat([target for _, target in pairs]))
@@ -146,7 +146,7 @@ class CropSampler:
         return F.affine_grid(theta[None], [1, 1, self._size, self._size], align_corners=False)
 
     def _centre(self, sheet: _Sheet) -> tuple[float, float]:
-        """Centre (y, x) of the next crop, so that the crop lies inside the image where it can."""
+        """Centre (y, x) of the next crop, so that the crop lies inside the image if that is large enough."""
         whole = self._random.random() < 0.5
         places = sheet.places[0 if whole else self._random.integers(1, len(sheet.places))]
         width = sheet.target.shape[1]
@@ -176,7 +176,7 @@ def _sheet(reader: SliceReader, painted: PaintedSlice) -> _Sheet:
     labels = torch.from_numpy(painted.target.astype(np.float32))[None, None]
     target = F.interpolate(labels, reader.size, mode="nearest-exact")[0, 0].to(torch.int16)
     for value in np.setdiff1d(painted.target, [IGNORE, *np.unique(target.numpy())]):
-        # Too fine for this scale: let the nearest pixels have it.
+        # A class too fine for this scale gets the nearest pixels.
         places = np.argwhere(painted.target == value) * reader.size // painted.target.shape
         target[places[:, 0], places[:, 1]] = int(value)
     flat = target.numpy().ravel()

@@ -1,4 +1,4 @@
-"""Which stack an adapter was trained on: told by the pixels of its painted slices."""
+"""Which stack an adapter was trained on, recognised by a hash of its painted slices' pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def data_fingerprint(image: StackLike, slices: Sequence[int]) -> str:
 
 
 def trained_on(image: StackLike, slices: Sequence[int]) -> dict[str, Any]:
-    """What an adapter's file tells of a stack: its painted slices, a hash of their pixels, its shape."""
+    """Metadata of a training stack: its painted slices, a hash of their pixels, its shape."""
     return {
         "painted_slices": list(slices),
         "data_sha256": data_fingerprint(image, slices),
@@ -32,7 +32,7 @@ def trained_on(image: StackLike, slices: Sequence[int]) -> dict[str, Any]:
 
 
 def painted_slices(stack: StackLike, adapter: Adapter) -> tuple[int, ...]:
-    """Slices of `stack` that the adapter was trained on; none if it was trained on another stack."""
+    """Slices of `stack` that the adapter was trained on; empty if it was trained on other stacks."""
     for known in (adapter.training, *adapter.training.get("more_stacks", ())):
         if list(stack.shape) == known.get("data_shape"):
             painted = tuple(known.get("painted_slices", ()))

@@ -22,17 +22,17 @@ DETAILS = ((1, 3), (3, 9), (7, 21))
 """Widths in model pixels of the two boxes whose means are subtracted: fine, middle and coarse structure."""
 PROFILE_PIXELS, PROFILE_SIDE = 250_000, 512
 INVERTED = 1.75
-"""How much nearer the inverted profile must be. Other stacks of a kind: 1.65 in one of 100."""
+"""Ratio of distances (as is / inverted) from which to warn. Other stacks of a kind: 1.65 in one of 100."""
 UNLIKE = 0.2
-"""Mean difference of the grey levels that is said. Other stacks of a kind: up to 0.12."""
+"""Mean difference of the grey levels from which to warn. Other stacks of a kind: up to 0.12."""
 ODD_SIZE = 1.5
-"""Ratio of pixel sizes beyond which it is said that the stack is resampled."""
+"""Ratio of pixel sizes from which to warn that the stack is resampled."""
 
 Profile = list[list[list[float]]]
 
 
 def intensity_profile(reader: SliceReader) -> Profile:
-    """What grey levels and contrasts the model meets in a stack, by channel.
+    """Quantiles of a stack's grey levels and structure as the model sees them, by channel.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def intensity_profile(reader: SliceReader) -> Profile:
         Per channel four rows of the 1, 5, 10, 25, 50, 75, 90, 95 and 99 % quantiles: of the windowed
         intensities (0 to 1), and of fine, middle and coarse structure in the middle of the slices, in units
         of its standard deviation. Inverting the contrast turns the signs and the order of the latter.
-        Empty where all of these slices are blank.
+        Empty where all sampled slices are blank.
     """
     levels, details = [], []
     for plane in _planes(reader):
@@ -64,9 +64,9 @@ def mean_profile(readers: Sequence[SliceReader]) -> Profile:
 
 
 def unlikeness(adapter: AdapterCard, reader: SliceReader) -> Iterator[str]:
-    """Say, in a sentence each, what makes a stack unlike the one that the adapter was trained on.
+    """Yield a sentence on each way in which a stack differs from the one the adapter was trained on.
 
-    An adapter that does not know its stack's pixel size or intensities says nothing about them.
+    Pixel sizes or intensities are not compared where the adapter's file does not hold them.
     """
     if text := _of_pixel_size(adapter.preprocess, reader.pixel_size):
         yield text
@@ -142,12 +142,12 @@ def _planes(reader: SliceReader) -> Iterator[Tensor]:
     for index in window_slices(len(reader))[::2]:
         try:
             yield torch.from_numpy(reader.raw(index))
-        except InputError:  # a blank one among unrelated images, which may not even be asked for
+        except InputError:  # a blank one among unrelated images; it may not be among those to segment
             continue
 
 
 def _drawn(values: Tensor) -> Tensor:
-    """At most `PROFILE_PIXELS` of (C, N), evenly spaced."""
+    """Evenly spaced columns of (C, N), fewer than twice `PROFILE_PIXELS`."""
     return values[:, :: max(1, values.shape[1] // PROFILE_PIXELS)]
 
 

@@ -24,7 +24,7 @@ BORDER_SHARE = 0.2
 
 
 def border_width(planes: Iterable[NDArray[np.int64]], background: int = 0) -> int:
-    """Pixels that the border of an object takes, from 1: a share of the objects' median diameter.
+    """Width of objects' borders in pixels, at least 1: a share of the objects' median diameter.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def border_width(planes: Iterable[NDArray[np.int64]], background: int = 0) -> in
     Raises
     ------
     InputError
-        If most objects are of a few pixels.
+        If the median object has fewer than 4 pixels.
     """
     areas: list[int] = []
     for plane in planes:
@@ -60,9 +60,18 @@ def inside_and_border(
     Parameters
     ----------
     plane
-        Number of the object at each pixel, (Y, X).
+        Number of the object at each pixel, int64, shape (Y, X).
+    width
+        Width of the borders in pixels.
     background
-        Number that is background; 0 is, too, if `unpainted_is_background`, else it says nothing.
+        Number that is background.
+    unpainted_is_background
+        Whether 0 is background, too; else it is unknown.
+
+    Returns
+    -------
+    array
+        int16, shape (Y, X): 0, `INSIDE`, `BORDER` or `IGNORE`.
     """
     known = np.ones(plane.shape, bool) if unpainted_is_background else plane != 0
     near = disk(width)  # type: ignore[no-untyped-call]
@@ -79,7 +88,7 @@ def inside_and_border(
 
 
 def as_one_class(slices: Sequence[PaintedSlice]) -> tuple[PaintedSlice, ...]:
-    """The same paint with borders as a part of what they surround."""
+    """The same paint with the borders as part of the insides."""
     return tuple(
         replace(painted, target=np.where(painted.target == BORDER, INSIDE, painted.target).astype(np.int16))
         for painted in slices

@@ -1,4 +1,4 @@
-"""From a slice as it was measured to what the base model sees; the same in training and prediction."""
+"""From a slice of the stack to the base model's input; the same in training and prediction."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW_SLICES = 16
 MAX_ENLARGED_PIXELS = 500_000_000
-"""Pixels of a slice that is enlarged: what an adapter's file asks for must not fill the memory."""
+"""Most pixels of an enlarged slice, so that an adapter's file cannot exhaust the memory."""
 WINDOW_PIXELS = 1_000_000
 ROBUST = (1, 99)
 """Percentiles that half a percent of the voxels hardly moves."""
@@ -49,13 +49,14 @@ class SliceReader:
     pixel_size
         Micrometres per pixel of this stack, if known.
     window
-        The stack's intensities, if they were measured already.
+        The stack's intensity window, if it was measured already.
 
     Raises
     ------
     InputError
         If the stack does not have the rule's channels, holds nothing but one value, or would be enlarged
-        beyond measure; or if the pixel size is no positive number.
+        beyond `MAX_ENLARGED_PIXELS`; or if the pixel size is no positive number, or too far from that of
+        the training stack.
     """
 
     stack: StackLike
@@ -126,13 +127,24 @@ def intensity_window(
     *,
     what: str = "the image",
 ) -> Window:
-    """Percentiles of at most 16 evenly spaced slices, per channel, but not far beyond the 1st and the 99th.
+    """Measure the intensities that become 0 and 1, per channel, on at most 16 evenly spaced slices.
 
-    `reach` is how far, as a share of the range between these two: no half percent of very bright voxels
-    can darken the others. None: as far as the percentiles go.
+    These are the percentiles, but at most `reach` beyond the 1st and 99th, so that half a percent of very
+    bright voxels cannot darken the others.
 
     Where the percentiles coincide (a nearly empty image) the extremes take their place. A colour
     channel without finite values in these slices has the window from 0 to 1: it stays dark.
+
+    Parameters
+    ----------
+    stack
+        Shape (Z, Y, X) or (Z, Y, X, 3).
+    percentiles
+        The lower and the upper one, 0 to 100.
+    reach
+        Share of the range between the 1st and 99th percentile; None: no limit.
+    what
+        Name of the stack in messages.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which paint is learnt from, and which is kept to score on."""
+"""Split of the paint into a part to learn from and a part to score on."""
 
 from __future__ import annotations
 
@@ -41,21 +41,22 @@ class Split:
 def hold_out(slices: Sequence[PaintedSlice], group: int | None = None) -> Split:
     """Split the paint so that the score is honest.
 
-    Of three stacks or more one is held out whole: of those that show most classes and leave some paint of
-    each to learn from, the one nearest to a fifth of the paint. Else, with four slices or more, whole
-    slices are held out: a fifth of them (at least one), those farthest from the others that show every
-    class there is. With fewer, one contiguous block of each slice: the strip or rectangle whose share of
-    every class comes closest to 15 %.
+    Of three stacks or more one is held out whole: of those that leave most classes to learn from, and then
+    show most classes, the one nearest to a fifth of the slices. Else, with four slices or more, whole slices
+    are held out: up to a fifth of them (at least one), so that each class remains in training; those that
+    show most classes come first, then those without a painted neighbour, then the middle ones. With fewer,
+    one contiguous block of each slice: the strip or rectangle whose shares of the paint and of every class
+    come closest to 15 %.
 
-    What shows the same place is held out together: one slice at all its time points, or, where these
-    are more than a fifth of the paint, the same block of all slices that are neighbours.
+    Slices of the same place are held out together: one position at all its time points, or, where these
+    are more than a fifth of the slices, the same block of neighbouring slices and of all time points.
 
     Parameters
     ----------
     slices
         All paint, stack by stack, in order.
     group
-        Slices of one time point, in a time series.
+        Number of slices of one time point, in a time series; None: no time series.
     """
     if len({painted.stack for painted in slices}) >= MIN_STACKS_TO_HOLD_OUT:
         return _hold_out_stack(slices)
@@ -191,7 +192,7 @@ def _block(targets: Sequence[Target]) -> NDArray[np.bool_]:
 
 
 def _boxes(height: int, width: int) -> Iterable[tuple[int, int, int, int]]:
-    """Candidate blocks: strips across and down, and rectangles, at 25 places along each axis."""
+    """Candidate blocks: strips across and down, and rectangles, at up to 25 places along each axis."""
     for share_y, share_x in (
         (HELD_OUT_SHARE, 1.0),
         (1.0, HELD_OUT_SHARE),

@@ -43,10 +43,21 @@ class TrainingStack:
 
 
 def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[TrainingStack, ...]:
-    """The stacks that a caller of the Python interface gives: one, or lists of several.
+    """Check the arguments of the Python interface, and make stacks of them.
 
-    They are several where `labels` is a list or tuple of stacks, (Z, Y, X) each; `pixel_size` is a list
-    then, or one for all.
+    Parameters
+    ----------
+    image
+        Grey (Z, Y, X) or colour (Z, Y, X, 3), or a list of several.
+    labels
+        Whole numbers from 0, shape (Z, Y, X), or a list of as many.
+    pixel_size
+        Micrometres per pixel in the plane, one for all or a list; None if not known.
+
+    Returns
+    -------
+    tuple of TrainingStack
+        In the order given; each slice is read once, as far as memory allows.
 
     Raises
     ------
@@ -76,7 +87,7 @@ def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[Tr
 
 
 def check_shapes(image: StackLike, labels: StackLike, of: str = "") -> None:
-    """Refuse an image that cannot be used, or labels that do not cover it pixel by pixel."""
+    """Raise InputError for an image that cannot be used, or labels that are not of its shape."""
     check_stack(image)
     if tuple(labels.shape) != tuple(image.shape[:3]):
         raise InputError(
@@ -92,13 +103,17 @@ def read_paint(
 
     Parameters
     ----------
+    stacks
+        As `training_stacks` returns them.
+    config
+        Its slices, meaning of the paint and background label are used.
     values
-        Classes that are there even if they are not painted.
+        Label values of classes that exist even if they are not painted.
 
     Raises
     ------
     InputError
-        As `read_annotations`, of any stack; or slices were chosen though there are several stacks.
+        As `read_annotations`, of any stack; or if slices were chosen though there are several stacks.
     """
     if len(stacks) > 1 and config.slices is not None:
         raise InputError("slices can be chosen of one stack only; leave them out, or clear the others' paint")

@@ -27,6 +27,11 @@ def cleaned(classes: Classes, min_size: int = 0, *, fill_holes: bool = False) ->
         Objects (8-connected pixels of one class) with fewer pixels become background.
     fill_holes
         Whether background that touches nothing but one class takes its value.
+
+    Returns
+    -------
+    array
+        Of the shape of `classes`.
     """
     if min_size > 1:
         classes = _without_small_objects(classes, min_size)
@@ -38,15 +43,15 @@ def smoothed(
 ) -> Iterator[tuple[int, Probabilities]]:
     """Average each slice with its neighbours in the stack, weights 1:2:1.
 
-    A neighbour that is not there has no weight. A slice comes out when the next one came in; at most
+    A missing neighbour has no weight. A slice is yielded once the next one has been read; at most
     three arrays are held at a time.
 
     Parameters
     ----------
     slices
-        Position in the stack and probabilities (K + 1, Y, X), in the order of the stack.
+        Position in the stack and probabilities (K + 1, Y, X), float32, in the order of the stack.
     group
-        Slices ``0 .. group - 1``, ``group .. 2 * group - 1``, ... have nothing to do with each other.
+        Slices ``0 .. group - 1``, ``group .. 2 * group - 1``, ... are not neighbours of each other.
     """
     last: tuple[int, Probabilities] | None = None
     for index, own in slices:
@@ -79,7 +84,7 @@ def _without_small_objects(classes: Classes, min_size: int) -> Classes:
 
 
 def _without_holes(classes: Classes) -> Classes:
-    """Give each 4-connected piece of background the one class that it touches; the border is a class."""
+    """Give each 4-connected piece of background the one class that it touches; the outside counts as one."""
     pieces = label(classes == 0, connectivity=1)  # type: ignore[no-untyped-call]
     lowest = np.full(pieces.max() + 1, np.iinfo(np.int64).max)
     highest = np.full(len(lowest), OUTSIDE)

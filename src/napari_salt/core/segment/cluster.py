@@ -52,7 +52,7 @@ RETRIES = 3
 RUN = 8
 """Slices of a task that smooths: it computes two more, their neighbours."""
 IN_FLIGHT = 256
-"""Tasks known to the scheduler: they bound its memory, and let a cluster that adapts see work to do."""
+"""Tasks submitted at a time: they bound the scheduler's memory; an adaptive cluster still sees work."""
 
 
 def cluster_results(
@@ -65,7 +65,7 @@ def cluster_results(
     keep: Callable[[SliceResult], T],
     finished: Collection[int] = (),
 ) -> Generator[T, None, None]:
-    """Segment a stack on a cluster, yielding what is kept of each slice in the order of completion.
+    """Segment a stack on a cluster, yielding `keep`'s result of each slice in the order of completion.
 
     A task that fails, or whose worker dies, is repeated, up to `RETRIES` times. If workers announce the
     resource ``GPU``, only they are used, one task per unit.
@@ -75,17 +75,22 @@ def cluster_results(
     client
         A synchronous one.
     stack, adapter, config, pixel_size
-        See `inference.segment`. Of a dask array (such as `io.read_stack` gives) the graph of a slice is
-        sent, and workers read what it names; of others the slice itself, through the scheduler. The device
+        See `segment.whole.segment`. Of a dask array (such as `io.read_stack` gives) the graph of a slice is
+        sent, and workers read the data; of other arrays the slice itself, through the scheduler. The device
         is chosen on each worker.
     keep
-        Called on the worker; what it gives is sent back. It may be called twice for a slice.
+        Called on the worker; its result is sent back. It may be called twice for a slice.
     finished
-        Slices that are not given again; the others come out as they do when all are given.
+        Slices to leave out; the results of the others do not depend on it.
 
     Raises
     ------
-    InputError, AdapterError, BaseModelError, DeviceError
+    InputError
+        If the stack cannot be used, or workers lack a package.
+    AdapterError, BaseModelError
+        See `Adapter.build`.
+    DeviceError
+        If a device is not available, workers died on the same slices, or the cluster is gone.
     """
     config = config or SegmentConfig()
     wanted = tuple(dict.fromkeys(wanted_slices(config, stack.shape[0])))
@@ -136,14 +141,14 @@ class _Model(WorkerPlugin, Generic[T]):
         self._ended = False
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002 (what Dask gives)
-        """Called by Dask on the worker in the end: what a task still finds is not kept any more."""
+        """Called by Dask on the worker at the end: results of tasks still running are dropped."""
         with self._keeping:
             self._ended = True
 
     def segment(self, part: _Part, needed: tuple[int, ...], given: tuple[int, ...]) -> list[T]:
         """Segment the slices `needed` of a stack, and keep those that are to be `given`.
 
-        Tasks of one worker take turns: torch uses all its threads for one, and memory is that of one.
+        Tasks of one worker run one at a time: torch uses all threads for one, and memory is needed for one.
         """
         with self._one_at_a_time:
             torch.set_num_threads(self._threads)
@@ -233,7 +238,7 @@ def _completed(client: Client, submitted: Iterator[Future[Any]]) -> Iterator[Fut
     # A slice may exceed what Dask thinks a task should hold.
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
         pending = set(islice(submitted, IN_FLIGHT))
-        running = as_completed(pending, loop=client.loop)  # else that of the client made last
+        running = as_completed(pending, loop=client.loop)  # by default Dask takes the newest client's loop
         try:
             for future in running:
                 pending.remove(future)
@@ -247,7 +252,7 @@ def _completed(client: Client, submitted: Iterator[Future[Any]]) -> Iterator[Fut
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turn what goes wrong with a cluster into errors that say what to do."""
+    """Turn a cluster's exceptions into errors that name the remedy."""
     try:
         yield
     except KilledWorker as error:

@@ -1,4 +1,4 @@
-"""How many tiles or crops the memory holds at once."""
+"""How many tiles or crops fit into memory at once."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 MOST_TILES = 16
-"""Beyond that a GPU gains nothing, and each slice has few tiles."""
+"""Upper limit of a batch: beyond it a GPU gains nothing, and each slice has few tiles."""
 SHARE = 0.8
-"""Of the free memory that is planned for; the rest is for what fragments, and for other programs."""
+"""Share of the free memory to use; the rest is left for fragmentation and other programs."""
 ATTENTION_MAPS = 3
-"""Of a block's attention that SAM's code holds at once: its relative positions are added out of place."""
+"""Attention maps of a block held at once: SAM's code adds relative positions out of place."""
 
 DECODER_MAPS, LOGIT_MAPS = 30, 6
 """Arrays of the size of an image embedding, and of a crop, that a step keeps for each class's gradients.
@@ -59,7 +59,7 @@ class BatchSize:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """Compute a batch in the body; of the first one the memory is measured."""
+        """Compute a batch in the body; the memory of the first one is measured."""
         if not self._to_measure:
             yield
             return
@@ -73,19 +73,28 @@ class BatchSize:
         self.count = tiles_that_fit(free, torch.cuda.max_memory_allocated(self._device) - before)
 
     def halve(self, error: BaseException) -> None:
-        """Go on with half as many after `error`, for good (see `halved`)."""
+        """Halve the number of tiles permanently after `error` (see `halved`)."""
         self.count = halved(self.count, error, "tile", "at a time")
 
 
 def halved(count: int, error: BaseException, thing: str, when: str) -> int:
-    """Half of the `count` things that were computed `when` memory ran out, which `error` tells.
+    """Half of `count`, after memory ran out.
+
+    Parameters
+    ----------
+    count
+        Number of things that were computed together.
+    error
+        What was raised then.
+    thing, when
+        Words for the messages, such as "tile" and "at a time".
 
     Raises
     ------
     DeviceError
-        If it was one already.
+        If `count` is 1 already.
     BaseException
-        `error`, if that is not about memory.
+        `error` itself, if it does not mean that memory ran out.
     """
     if not is_out_of_memory(error):
         raise error
@@ -103,13 +112,14 @@ def tiles_that_fit(free: int, per_tile: int) -> int:
 
 
 def check_memory(segmenter: Segmenter) -> None:
-    """Refuse a model of which not even one tile fits, before the system ends the program for it.
+    """Refuse a model of which not even one tile fits, before the system kills the program.
 
     Checks host memory only; CUDA raises its own out-of-memory error.
 
     Raises
     ------
     DeviceError
+        If one tile takes more than the free memory.
     """
     if segmenter.device.type != "cpu":
         return
@@ -123,9 +133,9 @@ def check_memory(segmenter: Segmenter) -> None:
 
 
 def crops_that_fit(segmenter: Segmenter, wanted: int) -> int:
-    """Number of crops per training step, `wanted` or the fewer that the memory holds.
+    """Number of crops per training step: `wanted`, or fewer if they do not fit into memory.
 
-    Only a CPU's memory is looked at, where the system ends a program that takes too much.
+    Checks host memory only, because the system kills a program that takes too much of it.
 
     Raises
     ------

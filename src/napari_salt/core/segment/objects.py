@@ -21,9 +21,9 @@ __all__ = ["check_room", "numbered", "separated"]
 Objects = NDArray[np.int32]
 
 SPECK = 0.02
-"""Seeds and objects smaller than this share of the typical one (weighted by size) are none."""
+"""Seeds and objects smaller than this share of the size-weighted mean size are removed."""
 BYTES_PER_VOXEL = 40
-"""What labelling and watershed hold at once."""
+"""Memory that labelling and watershed take at once."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,12 @@ class _Seen:
 
 
 def check_room(voxels: int) -> None:
-    """Refuse more voxels than the free memory can number objects in.
+    """Refuse a volume whose objects cannot be numbered in the free memory.
 
     Raises
     ------
     InputError
+        If `voxels` take more than the free memory.
     """
     needed, free = voxels * BYTES_PER_VOXEL, psutil.virtual_memory().available
     if needed > free:
@@ -54,7 +55,7 @@ def check_room(voxels: int) -> None:
 def numbered(
     results: Iterator[SliceResult], *, borders: bool, unrelated: bool = False, group: int | None = None
 ) -> Iterator[SliceResult]:
-    """Give each slice as it is found, not `final`; when all are there, again with numbers of objects.
+    """Yield each slice as it comes, with `final` False; after the last, all again with objects' numbers.
 
     Objects are those of a volume of neighbouring slices (see `separated`), int32, from 1.
 
@@ -65,9 +66,9 @@ def numbered(
     borders
         Whether the probabilities are those of background, insides and borders.
     unrelated
-        Whether slices have nothing to do with each other.
+        Whether slices are unrelated images, each a volume of its own.
     group
-        Number of slices of one time point; objects end with it.
+        Number of slices of one time point; no object extends over several.
     """
     seen = []
     for result in results:
@@ -90,18 +91,18 @@ def separated(
 ) -> Objects:
     """Objects of a volume, numbered from 1, int32, shape (Z, Y, X).
 
-    Without `inside`, connected voxels of one class (26 neighbours). Else connected insides are seeds from
-    which a watershed on the probability of a border fills the classes: touching objects come apart. Specks
-    are nothing (see `SPECK`).
+    Without `inside`, connected voxels of one class (26 neighbours). Else connected insides (6 neighbours)
+    are seeds from which a watershed on the probability of a border fills the classes, so that touching
+    objects come apart; classes without a seed are objects as well, and specks are removed (see `SPECK`).
 
     Parameters
     ----------
     classes
         Shape (Z, Y, X), 0 is background.
     inside
-        Where objects are without their borders; None if that is not known.
+        Bool, shape (Z, Y, X): objects without their borders; None if that is not known.
     border
-        Probability of a border, 0 to 255.
+        Probability of a border, uint8, 0 to 255, shape (Z, Y, X).
     """
     if inside is None:
         pieces: Objects = label(classes, background=0, connectivity=3).astype(np.int32)  # type: ignore[no-untyped-call]
@@ -109,7 +110,7 @@ def separated(
     seeds = _without_specks(label(inside & (classes > 0), connectivity=1))  # type: ignore[no-untyped-call]
     objects = watershed(border, seeds, mask=classes > 0)  # type: ignore[no-untyped-call]
     rest = label((classes > 0) & (objects == 0), connectivity=3)  # type: ignore[no-untyped-call]
-    objects = np.where(rest > 0, rest + objects.max(), objects)  # what has no seed is an object as well
+    objects = np.where(rest > 0, rest + objects.max(), objects)  # an object without a seed
     return _renumbered(_without_specks(objects))
 
 

@@ -23,7 +23,7 @@ __all__ = ["SlicePredictor"]
 
 
 KEPT_COLOURS = 4
-"""Tiles of one colour whose logits are kept: the padding's, and few others."""
+"""Most uniform tiles (of one colour) whose logits are kept: that of the padding, and few others."""
 
 
 class SlicePredictor:
@@ -68,7 +68,14 @@ class SlicePredictor:
     ) -> NDArray[np.float32]:
         """Probabilities of background and classes at `size` (Y, X), float32, shape (K + 1, Y, X).
 
-        `image` is what `SliceReader.read` gives.
+        Parameters
+        ----------
+        image
+            As `SliceReader.read` returns it: float32 from 0 to 1, shape (3, H, W).
+        size
+            (height, width) of the result in pixels.
+        views
+            Views whose logits are averaged.
         """
         logits = resize(self.mean_logits(image, views)[None], (size[0], size[1]))
         found: NDArray[np.float32] = class_probabilities(logits)[0].numpy()
@@ -138,9 +145,9 @@ class SlicePredictor:
             yield torch.as_tensor(after)
 
     def _of_one_colour(self, cut: Tensor) -> Tensor | None:
-        """Logits of a tile without content, such as padding, computed when it is first met; else None.
+        """Logits of a uniform tile, such as padding, computed once and kept; None for other tiles.
 
-        The model decides what it is, as it does for any tile: a constant may well belong to a class.
+        They come from the model, as for any tile: a constant colour may belong to a class.
         """
         colour = cut[:, :1, :1]
         if not torch.equal(cut, colour.expand_as(cut)):
@@ -148,7 +155,7 @@ class SlicePredictor:
         key = tuple(colour.flatten().tolist())
         if key in self._colours:
             return self._colours[key]
-        (logits,) = self._computed(iter([cut]))  # alone, whatever was met before: resumed runs agree
+        (logits,) = self._computed(iter([cut]))  # in a batch of its own, so that resumed runs agree
         if len(self._colours) < KEPT_COLOURS:
             self._colours[key] = logits
         return logits

@@ -38,6 +38,11 @@ def preview(
     index, centre
         Slice, and (y, x) in its pixels; the square is moved to lie in the slice.
 
+    Returns
+    -------
+    Preview
+        Label values of the square, and where it lies.
+
     Raises
     ------
     InputError

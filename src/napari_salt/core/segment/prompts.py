@@ -1,4 +1,4 @@
-"""One object from clicks or a box, by a base model as it is."""
+"""One object from clicks or a box, by a base model without adapter."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from napari_salt.terms.prompt_set import PromptSet
 __all__ = ["ImageEmbedding", "PromptPredictor"]
 
 BOX_SIDES = (14 / 256, 26 / 256, 46 / 256, 84 / 256)
-"""Sides of the boxes tried around a click where a model knows nothing but boxes; shares of its input."""
+"""Sides of the boxes tried around a click with a model trained on boxes only; shares of its input."""
 
 
 @dataclass(frozen=True)
 class ImageEmbedding:
-    """What the encoder made of one slice, and how the slice lies in the model's input.
+    """Embedding of one slice, and the slice's place in the model's input.
 
     Parameters
     ----------
     features
-        float32, shape (1, C, h, w).
+        float32, shape (1, C, h, w); of SAM 2 a tuple (see `segmenter.Embeddings`).
     size
         (height, width) of the slice.
     scaled
@@ -82,15 +82,15 @@ class PromptPredictor:
 
     @torch.no_grad()
     def logits(self, embedding: ImageEmbedding, prompts: PromptSet) -> NDArray[np.float32]:
-        """Logits of the object that `prompts` point at, float32, shape (H, W); it is where they exceed 0.
+        """Logits of the object that `prompts` point at, float32, shape (H, W); above 0 inside.
 
-        A single point may mean several things; of the masks that SAM offers then, the one that it
-        thinks best is taken. A base that knows nothing but boxes gets boxes around the clicks.
+        A single point is ambiguous: SAM proposes several masks, and the one with the highest predicted
+        IoU is taken. With a base trained on boxes only, boxes around the clicks are tried instead.
 
         Raises
         ------
         InputError
-            If there is no prompt, or one lies outside the slice.
+            If there is neither a positive click nor a box, or a prompt lies outside the slice.
         """
         prompts.check(embedding.size)
         if prompts.box is None and self._spec.boxes_only:
@@ -126,7 +126,7 @@ class PromptPredictor:
     def _from_boxes(self, embedding: ImageEmbedding, prompts: PromptSet) -> NDArray[np.float32]:
         """Logits from the best of several boxes around the positive clicks.
 
-        The best mask agrees with most clicks; among equals, the base thinks best of it.
+        The best mask agrees with most clicks; among equals, it has the highest predicted IoU.
         """
         clicks = self._placed(embedding, prompts.points)[0]
         positive = torch.tensor(prompts.positive, device=self._device)
@@ -135,7 +135,7 @@ class PromptPredictor:
         corner = torch.tensor(embedding.scaled[::-1], device=self._device) - 1
         first = (on.amin(0) - margin).clamp_min(0)
         last = torch.minimum(on.amax(0) + margin, corner)
-        with precision(self._device):  # several boxes at once, and a user who waits for them
+        with precision(self._device):  # several boxes at once, while the user waits
             masks, quality = self._decode(embedding, None, torch.cat([first, last], dim=1))
         size = torch.tensor(embedding.size)
         rows, columns = torch.tensor(prompts.points).round().long().clamp(min=0).minimum(size - 1).T

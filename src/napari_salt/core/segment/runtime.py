@@ -1,4 +1,4 @@
-"""What computes a merged segmenter: torch, or OpenVINO where it is installed and pays."""
+"""Choice of what computes a merged segmenter: torch, or OpenVINO where it is installed and faster."""
 
 from __future__ import annotations
 
@@ -34,16 +34,25 @@ MOST_STREAMS = 4
 
 
 def forward_by(runtime: Runtime, segmenter: Segmenter, slices: int = 0, tiles: int = 1) -> Forward:
-    """How to compute `segmenter` on `slices` times `tiles` tiles.
+    """Choose how to compute `segmenter` on `slices` times `tiles` tiles.
 
-    OpenVINO computes in the same precision as torch does; by ``"auto"`` it is taken on x86 CPUs
-    where it is installed and there are tiles enough. It takes the weights as they are now, and keeps
-    what it made of them with the segmenter.
+    OpenVINO computes in the same precision as torch does; ``"auto"`` takes it on x86 CPUs where it is
+    installed and there are enough tiles. It compiles the present weights, and the compiled model is kept
+    in `segmenter.compiled`.
+
+    Parameters
+    ----------
+    runtime
+        ``"auto"``, ``"torch"`` or ``"openvino"``.
+    segmenter
+        On its device; merged for OpenVINO.
+    slices, tiles
+        Number of slices of the whole job, and of tiles per slice.
 
     Raises
     ------
     InputError
-        If OpenVINO is asked for where it cannot be.
+        If OpenVINO is asked for, but not installed or the device is no CPU.
     """
     device = segmenter.device
     if runtime == "openvino":
@@ -98,8 +107,8 @@ def _streams(segmenter: Segmenter, tiles: int) -> int:
 def _by_openvino(segmenter: Segmenter, streams: int) -> Forward:
     """Compile `segmenter` for the CPU, with as many threads as torch has.
 
-    `streams` images are computed side by side; those that are left one after the other, by all threads.
-    Which of them is the case decides how an image is rounded.
+    `streams` images are computed side by side; a rest smaller than that one after the other, by all
+    threads. The rounding of an image's logits depends on which of the two it is.
     """
     openvino = _imported()
     side = segmenter.input_size
@@ -129,14 +138,14 @@ def _by_openvino(segmenter: Segmenter, streams: int) -> Forward:
         groups = [*torch.split(images[:even], streams), *torch.split(images[even:], 1)]
         return torch.cat([logits for group in groups if len(group) for logits in side_by_side(group)])
 
-    requests(streams)  # so that a model that OpenVINO refuses is found out here
+    requests(streams)  # raises here if OpenVINO cannot take the model
     return Forward(forward, streams)
 
 
 def _imported() -> Any:
-    """OpenVINO, which sends telemetry as it is imported unless it lacks the package for it.
+    """Import OpenVINO with its telemetry package blocked.
 
-    It does so from a fork, which may hang for ever, as it inherits locks that nobody opens there.
+    Otherwise the import sends telemetry from a forked process, which may hang for ever on inherited locks.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -145,7 +154,7 @@ def _imported() -> Any:
 
 
 def _converted(segmenter: Segmenter, example: Tensor) -> Any:
-    """The model as OpenVINO has it, by its frontend: `openvino.convert_model` sends telemetry."""
+    """Convert to an OpenVINO model by the frontend, because `openvino.convert_model` sends telemetry."""
     from openvino.frontend import FrontEndManager
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

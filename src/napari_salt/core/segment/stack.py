@@ -52,19 +52,50 @@ def segmentation_events(
 ) -> Generator[SliceResult, None, None]:
     """Segment a stack, yielding each slice as it is done (see `segment`).
 
-    The next slice is read in the meantime, by a thread. Memory does not depend on the number of slices.
+    A thread reads the next slice in the meantime. Memory does not depend on the number of slices, unless
+    objects are numbered: then each slice is yielded twice, with its classes as it is done, and with the
+    objects' numbers when all are done (see `SliceResult`).
 
-    Where objects are numbered, each slice comes twice: with its classes as it is done, and with the objects'
-    numbers when all are done (see `SliceResult`).
+    A warning is logged before if the stack is unlike the one that the adapter was trained on (see
+    `likeness.unlikeness`), and after if nothing but background was found.
 
-    What makes the stack unlike the one that the adapter was trained on is logged before, as a warning (see
-    `likeness.unlikeness`), and after it, that nothing but background was found.
+    Parameters
+    ----------
+    stack
+        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
+    adapter
+        What `train` returned, or a loaded file.
+    config
+        How to segment; None: the defaults.
+    pixel_size
+        Micrometres per pixel in the plane, if known.
+    between
+        Called before each batch of tiles, so that a caller can do other work, or stop by raising.
+    segmenter
+        The adapter's, built and merged, if there is one already.
+    window
+        The stack's intensity window, if measured already: then these slices are a part of a larger job,
+        which logs the warnings.
+    job_slices
+        Number of slices of the whole job, if these are a part of it; the runtime is chosen by it, so that
+        it is the same for all parts.
 
-    `between` is called before each batch of tiles, so that a caller can do something else in the
-    meantime, or stop by raising. `segmenter` is the adapter's, built and merged, and `window` the stack's
-    intensities, if there is one already: then these slices are a part of a larger job, which logs for all of
-    them. `job_slices` is the number of slices of the whole job, where
-    these are a part of it: what computes it is chosen by that, so that all parts agree.
+    Yields
+    ------
+    SliceResult
+        In the order of `wanted_slices`.
+
+    Raises
+    ------
+    InputError
+        If the stack, the slices or the pixel size cannot be used, OpenVINO is asked for in vain, or objects
+        do not fit into memory.
+    AdapterError
+        If the adapter does not fit its base, or needs one unknown here.
+    BaseModelError
+        If the base model cannot be loaded.
+    DeviceError
+        If the device is not available, or out of memory.
     """
     config = config or SegmentConfig()
     check_arguments(adapter, config)
@@ -93,7 +124,7 @@ def _segmented(
     *,
     whole_job: bool,
 ) -> Generator[SliceResult, None, None]:
-    """Segment slices into classes; a `whole_job` logs what is to be said of it."""
+    """Segment slices into classes; warnings are logged for a `whole_job` only."""
     slices = wanted_slices(config, len(reader))
     values = np.array([0, *adapter.shown_values], label_dtype(adapter.values))
     views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
@@ -129,7 +160,7 @@ def warn_of_unlikeness(adapter: Adapter, reader: SliceReader) -> None:
 
 
 def nothing_found(count: int) -> str:
-    """What is said of `count` slices in which no class was found."""
+    """Warning about `count` slices in which no class was found."""
     where = "the slice" if count == 1 else f"any of the {count} slices"
     return (
         f"nothing but background was found in {where}: paint one of them and train again, or check that the "
@@ -138,7 +169,7 @@ def nothing_found(count: int) -> str:
 
 
 def check_arguments(adapter: Adapter, config: SegmentConfig) -> None:
-    """Refuse an adapter that is still a path, say, or another task's config, by the type found."""
+    """Raise InputError for an adapter or a config of another type, such as a path."""
     check_type(adapter, Adapter, "adapter", "an Adapter, such as Adapter.load(path)")
     check_type(config, SegmentConfig, "config", "a SegmentConfig")
 

@@ -18,8 +18,8 @@ P = ParamSpec("P")
 def ahead(read: Callable[[T], R], items: Iterable[T]) -> Generator[tuple[T, R], None, None]:
     """Give each item and what `read` makes of it, in order; a thread reads the next one meanwhile.
 
-    At most two results are held: the one given last, and the next. What `read` raises comes out at the
-    item's turn. The thread has ended when the generator has.
+    At most two results are held: the one yielded last, and the next. An exception of `read` is raised at
+    the item's turn. The thread ends with the generator.
     """
     pool = ThreadPoolExecutor(1, "napari-salt reading")
     begun: deque[tuple[T, Future[R]]] = deque()
@@ -40,9 +40,9 @@ def _taken(begun: deque[tuple[T, Future[R]]]) -> tuple[T, R]:
 
 
 class Behind:
-    """Do things in a thread, one after the other; a context manager.
+    """Call functions in a thread, one after the other; a context manager.
 
-    At most one call waits in the queue; adding another blocks until there is room. An error is raised when
+    At most one call is pending; adding another blocks until that one has finished. An error is raised when
     the next call is added, or at the end. If the body raises, the calls added before are still made.
     """
 
@@ -64,7 +64,7 @@ class Behind:
             self._wait()
 
     def do(self, thing: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Have `thing` called soon."""
+        """Call `thing` with these arguments in the thread, as soon as the call before has finished."""
         self._wait()
         self._last = self._pool.submit(thing, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Which slice to paint next: where the adapter is least sure of what it finds."""
+"""Which slice to paint next: those of which the adapter is least sure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["slice_uncertainty", "suggest", "uncertainty_events"]
 PERHAPS = 0.1
 """Probability of not being background from which a pixel may belong to a class."""
 LEAST_SHARE = 0.005
-"""Share of a slice that foreground counts at least: what is nearly empty is not what is unsure."""
+"""Share of a slice added to its foreground, so that nearly empty slices do not rank as unsure."""
 
 
 def suggest(
@@ -34,7 +34,31 @@ def suggest(
     pixel_size: float | None = None,
     count: int = 5,
 ) -> tuple[int, ...]:
-    """Slices that painting would teach most, best first (see `uncertainty_events`, `rank_slices`)."""
+    """Suggest slices to paint next, best first (see `uncertainty_events`, `rank_slices`).
+
+    Parameters
+    ----------
+    stack
+        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
+    adapter
+        What `train` returned, or a loaded file.
+    config
+        How to segment; its slices are those to choose from.
+    pixel_size
+        Micrometres per pixel in the plane, if known.
+    count
+        Largest number of slices.
+
+    Returns
+    -------
+    tuple of int
+        Slice numbers, without those of this stack that the adapter was trained on.
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+        As `uncertainty_events`.
+    """
     stack = as_stack(stack, "stack")
     events = uncertainty_events(stack, adapter, config, pixel_size=pixel_size)
     scores = {event.index: event.uncertainty for event in events}
@@ -51,15 +75,36 @@ def uncertainty_events(
     between: Callable[[], None] | None = None,
     segmenter: Segmenter | None = None,
 ) -> Iterator[SliceUncertainty]:
-    """Tell how unsure the adapter is of each candidate slice, one by one.
+    """Measure how unsure the adapter is of each candidate slice, one by one.
 
-    Candidates are at most `candidates` evenly spaced ones of the slices that `config` asks for,
-    without those of this stack that the adapter was trained on. One view is computed unless
-    `config` says otherwise. For `between` and `segmenter` see `segmentation_events`.
+    Candidates are evenly spaced ones of the slices that `config` asks for, without those of this stack that
+    the adapter was trained on. One view is computed unless `config` says otherwise, and nothing is smoothed.
+
+    Parameters
+    ----------
+    stack
+        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
+    adapter
+        What `train` returned, or a loaded file.
+    config
+        How to segment; its slices are those to choose from.
+    pixel_size
+        Micrometres per pixel in the plane, if known.
+    candidates
+        Largest number of candidates, from 1.
+    between, segmenter
+        See `segmentation_events`.
+
+    Yields
+    ------
+    SliceUncertainty
 
     Raises
     ------
-    InputError, AdapterError, BaseModelError, DeviceError
+    InputError
+        If `candidates` is below 1, or as `segmentation_events`.
+    AdapterError, BaseModelError, DeviceError
+        As `segmentation_events`.
     """
     if candidates < 1:
         raise InputError(f"candidates is {candidates}; give a number of slices from 1")
@@ -83,13 +128,13 @@ def slice_uncertainty(probabilities: NDArray[np.float32]) -> float:
     """How unsure a segmentation is, relative to how much it finds; from 0 (sure).
 
     The entropy (as a share of the largest possible) of all pixels that may belong to a class, over
-    the expected number of pixels that do. It ranks slices as their Dice error does more evenly over
-    stacks and crops of them than means over pixels, and than the expected Dice itself.
+    the expected number of pixels that do (see `LEAST_SHARE`). Over stacks and their crops, its ranking of
+    slices agrees with that by Dice error more evenly than means over pixels or the expected Dice do.
 
     Parameters
     ----------
     probabilities
-        Shape (K + 1, Y, X), background first.
+        float32, shape (K + 1, Y, X), background first.
     """
     foreground = 1 - probabilities[0]
     tiny = np.finfo(probabilities.dtype).tiny

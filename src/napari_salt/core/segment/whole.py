@@ -39,11 +39,13 @@ def segment(
     stack
         numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
     adapter
-        What `train` gave, or a loaded file.
+        What `train` returned, or a loaded file.
+    config
+        How to segment; None: the defaults.
     pixel_size
-        Micrometres per pixel in the plane, if known; lets an adapter meet other pixel sizes.
+        Micrometres per pixel in the plane, if known; slices are resampled to the adapter's pixel size.
     client
-        Of a Dask cluster whose workers do the work (see `core.cluster`).
+        Of a Dask cluster whose workers do the work (see `core.segment.cluster`).
 
     Returns
     -------
@@ -53,7 +55,14 @@ def segment(
 
     Raises
     ------
-    InputError, AdapterError, BaseModelError, DeviceError
+    InputError
+        If the stack, the slices or the pixel size cannot be used, or objects are to be numbered on a cluster.
+    AdapterError
+        If the adapter does not fit its base, or needs one unknown here.
+    BaseModelError
+        If the base model cannot be loaded.
+    DeviceError
+        If the device is not available, or out of memory.
     """
     config = config or SegmentConfig()
     check_arguments(adapter, config)

@@ -18,7 +18,17 @@ MOST_MEASURING = 0.05
 
 @dataclass
 class Clock:
-    """How much of the budget is used up."""
+    """How much of the budget is used up.
+
+    Parameters
+    ----------
+    seconds, steps
+        The budget; infinite where it has no limit of this kind.
+    began
+        Monotonic time of the start, in seconds.
+    skipped
+        Share of the budget that was skipped (see `skip_to`).
+    """
 
     seconds: float
     steps: float
@@ -39,7 +49,7 @@ class Clock:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """Let the time of the body not count."""
+        """Exclude the body's time from the budget."""
         began = time.monotonic()
         yield
         self.began += time.monotonic() - began
@@ -50,7 +60,7 @@ class Clock:
         return min(1.0, gone + self.skipped)
 
     def skip_to(self, fraction: float, step: int) -> None:
-        """Go on as if `fraction` of the budget were gone."""
+        """Continue as if `fraction` of the budget were used up."""
         self.skipped += max(0.0, fraction - self.fraction(step))
 
 
@@ -67,9 +77,11 @@ class Pace:
     interval
         Share of the budget between measurements.
     timed
-        Whether the budget is of time.
+        Whether the budget is of time alone.
     last
         Share of the budget gone at the last measurement, or where measuring begins.
+    step_seconds, measurement_seconds
+        Time that the latest step and the latest measurement took.
     """
 
     interval: float

@@ -19,7 +19,7 @@ COLORS = (
 
 
 def class_table(values: Sequence[int], config: TrainConfig, init: Adapter | None) -> tuple[ClassInfo, ...]:
-    """Classes with names and colours: those of the adapter to go on from stay as they were."""
+    """Classes with names and colours: from `config`, else from the adapter continued, else defaults."""
     known = {info.value: info for info in init.classes} if init else {}
     default = [
         ClassInfo(value, f"class {value}", COLORS[position % len(COLORS)])

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 Features = Callable[[SliceReader, int], NDArray[Any]]
-"""What a forest sees of a slice: shape (Y, X, F), float."""
+"""Features of a slice for the forest: float, shape (Y, X, F)."""
 
 DRAWN_PIXELS = 60_000
 TREES, DEPTH = 100, 20
@@ -131,8 +131,15 @@ def forest_held_out_dice(
 ) -> dict[int, float]:
     """Dice by label value of a forest on the paint that training holds out, learnt from the rest.
 
-    The paint is split as `training_events` splits it; `values` are the classes of the adapter that
-    training went on from. A class that is neither there nor found is left out.
+    The paint is split as `training_events` splits it. A class that is neither painted nor found there is
+    left out.
+
+    Parameters
+    ----------
+    stacks, config
+        Those of the training.
+    values
+        Label values of the adapter that training continued from.
     """
     annotations = read_paint(stacks, config, values)
     split = hold_out(annotations.slices, config.group)

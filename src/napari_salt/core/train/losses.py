@@ -1,4 +1,4 @@
-"""What training minimises: cross entropy plus soft Dice, both blind to ignored pixels."""
+"""What training minimises: cross entropy plus soft Dice, both on known pixels only."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
     logits
         float, shape (B, K, H, W); background's logit is 0.
     target
-        int64, shape (B, H, W), 0 is background, 1..K the classes, `IGNORE` nothing.
+        int64, shape (B, H, W), 0 is background, 1..K the classes, `IGNORE` unknown.
 
     Returns
     -------

@@ -22,9 +22,9 @@ __all__ = ["advice", "provenance"]
 
 
 TOLD_ELSEWHERE = ("base", "slices", "class_names")
-"""Options that the file stores elsewhere: exactly, and without paths of this machine."""
+"""Options that the file stores in other fields, exactly and without paths of this machine."""
 MANY_CLASSES = 8
-"""More are asked about: they may be numbers of a few objects."""
+"""With more classes the advice asks whether they are numbers of objects."""
 
 
 def provenance(
@@ -34,7 +34,7 @@ def provenance(
     split: Split,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Metadata on the training; what tells the stacks is `trained_on`, the first's on the top level."""
+    """Metadata of the training; that of the stacks is by `trained_on`, of the first on the top level."""
     first, *more = (
         trained_on(image, [painted.index for painted in annotations.slices if painted.stack == number])
         for number, image in enumerate(images)
@@ -56,7 +56,7 @@ def provenance(
 
 
 def advice(annotations: Annotations, split: Split, final_phase: float) -> str:
-    """What the user should read before training: the split, and what looks wrong with the paint."""
+    """Message to the user before training: the split, and possible mistakes of the paint."""
     text = f"held out: {split.description}; the last {1 - final_phase:.0%} of training use all paint"
     held_out = set().union(*(np.unique(painted.target).tolist() for painted in split.held_out))
     missing = [value for number, value in enumerate(annotations.values, start=1) if number not in held_out]

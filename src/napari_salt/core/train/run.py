@@ -43,7 +43,7 @@ EMA_DECAY = 0.97
 PATIENCE, GOOD = 4, 0.9
 """Measurements without a better held-out Dice after which the final phase begins, where it is that good.
 
-Below, there is more to learn than a few held-out pixels can tell, and the time is there to be used.
+Below `GOOD`, few held-out pixels cannot show that nothing is left to learn, and all of the time is used.
 """
 LEAST_GAIN = 0.002
 COLLAPSE = 0.05
@@ -53,7 +53,7 @@ MAX_FAILED_STEPS = 10
 
 @dataclass
 class Run:
-    """One training: the model, what it learns from, and the best it has been."""
+    """One training: the model, the paint, and the best adapter so far."""
 
     segmenter: Segmenter
     base: BaseModel
@@ -173,7 +173,7 @@ class Run:
         return rate
 
     def look(self, index: int, centre: tuple[float, float]) -> Preview:
-        """Segment the square around a point as the adapter of this moment would."""
+        """Segment the square around a point with the present averages."""
         with self.average.in_place():
             values = [INSIDE if c.value == self.border else c.value for c in self.classes]
             return preview(self.segmenter, self.readers[0], values, index, centre)
@@ -198,7 +198,7 @@ class Run:
         return True
 
     def _finish(self) -> TrainingEvent[Adapter]:
-        """The adapter to keep: the last one, unless the best one scored higher by a margin."""
+        """Keep the last adapter, unless the best scored higher by `COLLAPSE` on held-out and on all paint."""
         scores = self._measure()
         message = ""
         if self.best is None:
@@ -213,7 +213,7 @@ class Run:
         return self._event("done", 1.0, loss, 0.0, None, adapter, message)
 
     def _worse_on_all_paint(self, before: Adapter) -> bool:
-        """Whether `before` is better on all paint, too: a held-out block may hold a few pixels of a class."""
+        """Whether `before`, which it loads, is better on all paint, too: held-out blocks may be tiny."""
         now = mean_dice(self._measure(self.paint).values())
         before.write_to(self.segmenter)
         then = mean_dice(self._dice(self.paint).values())

@@ -26,8 +26,8 @@ def held_out_dice(
 ) -> tuple[float | None, ...]:
     """Dice of each class 1..K, pooled over the known pixels of at most four of `slices`.
 
-    Only tiles with known pixels are computed. A class that is neither there nor found has no score, None:
-    the slices say nothing about it.
+    Only tiles with known pixels are computed. A class that is neither painted nor found there has no
+    score, None. `readers` are those of all stacks, in order.
     """
     picks = np.linspace(0, len(slices) - 1, min(len(slices), MAX_SCORED_SLICES)).round()
     predictor = SlicePredictor(segmenter, overlap=0)
@@ -70,7 +70,7 @@ def _predict(
 def _around(wanted: Tensor, side: int) -> tuple[slice, slice]:
     """Rows and columns of the smallest part of `wanted` (H, W) that holds all of it and a tile of `side`.
 
-    What is wanted lies in the middle: a block on a border of the grid of tiles would take all four.
+    The wanted pixels lie in the middle, so that a block across a border of tiles does not take all four.
     """
     spans = []
     for axis in (0, 1):

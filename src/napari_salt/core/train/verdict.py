@@ -1,4 +1,4 @@
-"""What is said after a training: how the adapter compares with a random forest, and what would help most."""
+"""Verdict after a training: how the adapter compares with a random forest, and what would help most."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from napari_salt.terms.config import TrainConfig
 __all__ = ["Verdict", "compared", "few_steps", "verdict_on", "what_helps"]
 
 FEW_STEPS = 20
-"""Fewer leave most of the base as it was; a busy machine may take that few in minutes."""
+"""Fewer steps hardly change the base; a busy machine may take minutes for as few."""
 GOOD = 0.9
-"""Held-out Dice from which on the paint that there is has little left to teach."""
+"""Held-out Dice from which more training on the same paint is of little use."""
 RARE, BEHIND = 0.2, 0.1
 """A class with less than this share of the most painted one's pixels, found worse than the others by that."""
 MANY_SLICES = 5
-"""With as many painted, time or another base helps more than one more."""
+"""With as many painted slices, time or another base helps more than one more slice."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Verdict:
     Parameters
     ----------
     forest
-        Held-out Dice by label value of a random forest on the same paint; none where the memory does not
-        hold its features.
+        Held-out Dice by label value of a random forest on the same paint; empty where its features do not fit
+        into memory.
     comparison
         The adapter beside the forest, or "" where nothing can be compared.
     worse
@@ -53,7 +53,7 @@ class Verdict:
 def verdict_on(
     adapter: AdapterCard, stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
 ) -> Verdict:
-    """Train the forest on what `adapter` was trained on, and say what comes of it.
+    """Train the forest on what `adapter` was trained on, and compare both.
 
     Parameters
     ----------
@@ -64,11 +64,11 @@ def verdict_on(
     config
         How it was trained.
     values
-        Classes of the adapter that training went on from.
+        Label values of the adapter that training continued from.
     """
     try:
         forest = forest_held_out_dice(stacks, config, values)
-    except MemoryError:  # the adapter is not lost for it
+    except MemoryError:  # a failed comparison must not lose the adapter
         forest = {}
     comparison, worse = compared(adapter.held_out_dice, forest)
     annotations = read_paint(stacks, config, values)
@@ -123,7 +123,7 @@ def what_helps(adapter: AdapterCard, annotations: Annotations, n_slices: int | N
 
 
 def few_steps(adapter: AdapterCard) -> str:
-    """Ask for more time where an adapter has had few steps, or ""."""
+    """Advice to train longer, if an adapter has had few steps; else ""."""
     steps, seconds = adapter.training["steps"], adapter.training["seconds"]
     if steps >= FEW_STEPS:
         return ""
@@ -134,7 +134,7 @@ def few_steps(adapter: AdapterCard) -> str:
 
 
 def _another_slice(annotations: Annotations, n_slices: int | None) -> str:
-    """The slice that is farthest from all paint and from the ends, where often nothing is."""
+    """The slice farthest from all paint and from the ends of the stack, which are often empty."""
     if n_slices is None:
         return "another image"
     known = np.array([-1, *(painted.index for painted in annotations.slices), n_slices])
