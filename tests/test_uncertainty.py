@@ -97,6 +97,13 @@ def test_each_slice_that_is_not_painted_gets_its_score(trained):
     assert ranked == rank_slices({e.index: e.uncertainty for e in events}, (1, 4), 3)
 
 
+def test_where_objects_are_asked_for_slices_are_ranked_alike(trained):
+    classes, objects = (
+        list(uncertainty_events(IMAGE, trained, SegmentConfig(objects=objects))) for objects in (False, True)
+    )
+    assert objects == classes
+
+
 def test_candidates_are_spread_evenly(trained):
     asked = SegmentConfig(slices=(0, 2, 3, 5))
     for config, count, expected in ((None, 2, [0, 5]), (asked, 3, [0, 3, 5]), (asked, 9, [0, 2, 3, 5])):

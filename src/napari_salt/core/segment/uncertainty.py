@@ -116,7 +116,7 @@ def uncertainty_events(
     slices = [index for index in wanted if index not in painted]
     picks = np.unique(np.linspace(0, len(slices) - 1, min(len(slices), candidates)).round().astype(int))
     chosen = tuple(slices[pick] for pick in picks)
-    config = replace(config, slices=chosen, views=config.views or 1, smooth=False)
+    config = replace(config, slices=chosen, views=config.views or 1, smooth=False, objects=False)
     results = segmentation_events(
         stack, adapter, config, pixel_size=pixel_size, between=between, segmenter=segmenter
     )
