@@ -151,6 +151,14 @@ def test_fractions_are_no_labels_however_they_are_stored(tmp_path):
             read_labels(tmp_path / "probabilities.nii").data.compute()
 
 
+def test_a_factor_above_one_is_named(tmp_path):
+    image = nib.Nifti1Image(np.arange(1600, dtype=np.int16).reshape(20, 20, 4), np.eye(4))
+    image.header.set_slope_inter(2.5, 0)
+    nib.save(image, tmp_path / "factor.nii")
+    with pytest.raises(InputError, match=r"scl_slope, steps of 2\.5"):
+        read_labels(tmp_path / "factor.nii").data.compute()
+
+
 def test_a_plate_names_its_wells(tmp_path):
     plate = zarr.open_group(tmp_path / "plate.zarr", mode="w", zarr_format=2)
     plate.attrs["plate"] = {"wells": [{"path": "A/1"}, {"path": "B/2"}]}

@@ -62,7 +62,7 @@ def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
         nothing = not known and length == "unknown" and spacing == (1, 1, 1)
         if nothing:  # defaults of programs that know no voxel size
             spacing = ours = None
-        at = letters.find("T")
+        at, slope = letters.find("T"), float(image.dataobj.slope)
         return Opened(
             array,
             letters,
@@ -72,7 +72,7 @@ def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
             unit_assumed=length == "unknown",
             time_step=zooms[at] if at >= 0 and zooms[at] > 0 else None,
             time_unit=_TIMES.get(time) if at >= 0 else None,
-            step=float(image.dataobj.slope) % 1 or None,
+            step=slope if slope % 1 else None,
         )
 
 

@@ -49,8 +49,8 @@ class Stack:
         Time from one time point to the next, and its unit, such as "second"; None where the file does
         not say.
     step
-        Fractional part of the factor (scl_slope) by which a NIfTI scales its stored values; None if the
-        factor is whole, and for other formats.
+        Factor (scl_slope) by which a NIfTI scales its stored values; None if it is whole, and for other
+        formats.
     true_pixel_size
         Side of a pixel in micrometres, where the caller knows it better than the file.
     """

@@ -10,7 +10,6 @@ from psygnal import SignalInstance
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QFormLayout,
     QHBoxLayout,
     QLabel,
@@ -115,16 +114,6 @@ def button(text: str, tooltip: str, clicked: Callable[[], Any]) -> QPushButton:
     made.setToolTip(tooltip)
     made.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     connect(made.clicked, clicked)
-    return made
-
-
-def choice(tooltip: str, entries: Iterable[tuple[str, Any]], chosen: Callable[[Any], Any]) -> QComboBox:
-    """A combo box of (text, value) that calls `chosen` with the value that the user chooses."""
-    made = QComboBox()
-    made.setToolTip(tooltip)
-    for text, value in entries:
-        made.addItem(text, value)
-    connect(made.activated, lambda position: chosen(made.itemData(position)))
     return made
 
 
