@@ -7,7 +7,7 @@ import tiny
 from napari_salt.core.metrics import dice
 from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.preprocess import SliceReader
-from napari_salt.core.paint.stacks import training_stacks
+from napari_salt.core.paint.stacks import read_paint, training_stacks
 from napari_salt.core.train.forest import forest_held_out_dice, forest_segmentation
 from napari_salt.terms.config import Preprocess, TrainConfig
 
@@ -35,6 +35,7 @@ def test_the_forest_is_scored_on_what_training_holds_out():
     image, truth = tiny.discs()
     paint = tiny.painted(truth, 0, 1, 4, 5)
     paint[0, :6, :6] = 2  # never held out, and so not scored
-    found = forest_held_out_dice(training_stacks(image, paint), TrainConfig())
+    stacks, config = training_stacks(image, paint), TrainConfig()
+    found = forest_held_out_dice(stacks, read_paint(stacks, config), config)
     assert found[1] > 0.9
     assert found.get(2, 0) == 0

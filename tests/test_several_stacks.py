@@ -142,7 +142,7 @@ def test_intensities_are_varied_only_where_they_mean_something_else_elsewhere(va
 
 def test_the_forest_is_scored_on_the_same_stack():
     stacks = training_stacks([IMAGE, BRIGHT, OTHER], [paint(TRUTH, 1), *[paint(OTHER_TRUTH, 2)] * 2])
-    assert forest_held_out_dice(stacks, TrainConfig())[1] > 0.9
+    assert forest_held_out_dice(stacks, read_paint(stacks, TrainConfig()), TrainConfig())[1] > 0.9
 
 
 def test_a_list_of_planes_is_one_stack():

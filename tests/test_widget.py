@@ -13,7 +13,7 @@ import tiny
 from gui import Desk, bytes_of
 from hands import CTRL, KEYS
 from napari_salt import cli
-from napari_salt.core.paint.stacks import training_stacks
+from napari_salt.core.paint.stacks import read_paint, training_stacks
 from napari_salt.core.train.forest import forest_held_out_dice
 from napari_salt.io import read_labels
 from napari_salt.terms.card import AdapterCard
@@ -39,7 +39,7 @@ def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, 
     assert history.curve(1)[1]
     config = TrainConfig(slices=(1, 4))
     stacks = training_stacks(painted.image.data, np.asarray(painted.paint.data))
-    assert history.forest == forest_held_out_dice(stacks, config)
+    assert history.forest == forest_held_out_dice(stacks, read_paint(stacks, config), config)
     assert set(history.forest) == {1}
     plot = painted.widget.train.plot
     assert [len(curve.xData) for curve in plot.listDataItems()] == [

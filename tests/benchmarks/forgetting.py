@@ -9,16 +9,17 @@ classes) on slices of both patients that were not painted. Prints a line of JSON
 
 import argparse
 import json
+import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
+from sets import DATA
 
 import napari_salt as ns
 from napari_salt.core.metrics import dice
 from napari_salt.io import read_labels, read_stack
 
-CASES = Path(__file__).parents[3] / "shared" / "data" / "msd_hippocampus" / "cases"
+CASES = DATA / "msd_hippocampus" / "cases"
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAINTED = (0.3, 0.5, 0.7)
 """Painted slices, as shares of the slices in which anything is."""
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if not DATA.is_dir():
+        sys.exit(f"the benchmark stacks are not there: {DATA} is missing")
     names = sorted({path.name.rpartition("_")[0] for path in CASES.glob("*_image.tif")})
     first, *others = names[: options.cases + 1]
     config = ns.TrainConfig(steps=options.steps, seed=options.seed)

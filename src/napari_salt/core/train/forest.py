@@ -15,7 +15,7 @@ from napari_salt.core.metrics import dice
 from napari_salt.core.paint.annotations import IGNORE, Annotations
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.split import hold_out
-from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of
+from napari_salt.core.paint.stacks import TrainingStack, readers_of
 from napari_salt.terms.config import Preprocess, TrainConfig
 from napari_salt.terms.stack import check_stack
 
@@ -127,7 +127,7 @@ def _drawn_pixels(
 
 
 def forest_held_out_dice(
-    stacks: Sequence[TrainingStack], config: TrainConfig, values: Sequence[int] = ()
+    stacks: Sequence[TrainingStack], annotations: Annotations, config: TrainConfig
 ) -> dict[int, float]:
     """Dice by label value of a forest on the paint that training holds out, learnt from the rest.
 
@@ -136,12 +136,9 @@ def forest_held_out_dice(
 
     Parameters
     ----------
-    stacks, config
+    stacks, annotations, config
         Those of the training.
-    values
-        Label values of the adapter that training continued from.
     """
-    annotations = read_paint(stacks, config, values)
     split = hold_out(annotations.slices, config.group)
     preprocess = Preprocess(channels=check_stack(stacks[0].image), independent=config.independent)
     readers = readers_of(stacks, preprocess)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from napari_salt.core.paint.annotations import Annotations
 from napari_salt.core.paint.stacks import TrainingStack, read_paint
 from napari_salt.core.train.forest import forest_held_out_dice
+from napari_salt.core.train.run import GOOD
 from napari_salt.core.train.validation import mean_dice
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import TrainConfig
@@ -19,8 +20,6 @@ __all__ = ["Verdict", "compared", "few_steps", "verdict_on", "what_helps"]
 
 FEW_STEPS = 20
 """Fewer steps hardly change the base; a busy machine may take minutes for as few."""
-GOOD = 0.9
-"""Held-out Dice from which more training on the same paint is of little use."""
 RARE, BEHIND = 0.2, 0.1
 """A class with less than this share of the most painted one's pixels, found worse than the others by that."""
 MANY_SLICES = 5
@@ -44,10 +43,10 @@ class Verdict:
         What would help most.
     """
 
-    forest: Mapping[int, float] = field(default_factory=dict)
-    comparison: str = ""
-    worse: bool = False
-    help: str = ""
+    forest: Mapping[int, float]
+    comparison: str
+    worse: bool
+    help: str
 
 
 def verdict_on(
@@ -66,12 +65,12 @@ def verdict_on(
     values
         Label values of the adapter that training continued from.
     """
+    annotations = read_paint(stacks, config, values)
     try:
-        forest = forest_held_out_dice(stacks, config, values)
+        forest = forest_held_out_dice(stacks, annotations, config)
     except MemoryError:  # a failed comparison must not lose the adapter
         forest = {}
     comparison, worse = compared(adapter.held_out_dice, forest)
-    annotations = read_paint(stacks, config, values)
     single = len(stacks) == 1 and not config.independent
     n_slices = stacks[0].image.shape[0] if single else None
     return Verdict(forest, comparison, worse, what_helps(adapter, annotations, n_slices, worse=worse))
