@@ -24,6 +24,16 @@ QUIET = re.compile("does not support")
 """Qt's complaints about the display, not about us."""
 
 
+def pytest_collection_finish() -> None:
+    """Leave what is imported out of every later search for unused objects.
+
+    napari's canvas and its fixture ask for such a search all the time, and a third of the GUI tests' time went
+    there: there are millions of objects in what torch and napari import, and none is ever unused.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
     """A cache folder that is not the user's, for other processes as well."""
