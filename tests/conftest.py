@@ -27,8 +27,8 @@ QUIET = re.compile("does not support")
 def pytest_collection_finish() -> None:
     """Leave what is imported out of every later search for unused objects.
 
-    napari's canvas and its fixture ask for such a search all the time, and a third of the GUI tests' time went
-    there: there are millions of objects in what torch and napari import, and none is ever unused.
+    napari's canvas and its fixture ask for such a search all the time, and a quarter of the GUI tests' time
+    went there: there are millions of objects in what torch and napari import, and none is ever unused.
     """
     gc.collect()
     gc.freeze()

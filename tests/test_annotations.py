@@ -116,8 +116,8 @@ def test_dask_is_as_good_as_numpy():
         (stack(EMPTY), {"slices": (1,)}, "slice 1 is out of range"),
         (stack(EMPTY), {"slices": (-1,)}, "slice -1 is out of range"),
         (stack(EMPTY), {"background_label": 1}, "unpainted='ignore'"),
-        (stack(*3 * [[[0, 2, 0], [0, 2, 0], [0, 0, 0]]]), {}, "x = 1 is one pixel wide and lies across"),
-        (stack(*3 * [[[0, 0, 0], [2, 2, 2], [0, 0, 0]]]), {}, "y = 1 is one pixel wide and lies across"),
+        (stack(*3 * [[[0, 2, 0], [0, 2, 0], [0, 0, 0]]]), {}, "x = 1 is one pixel wide.*--plane x"),
+        (stack(*3 * [[[0, 0, 0], [2, 2, 2], [0, 0, 0]]]), {}, "y = 1 is one pixel wide.*--plane y"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(labels, options, words):

@@ -42,7 +42,7 @@ sys.exit(main(sys.argv[1:]))
 @pytest.fixture(scope="module")
 def cluster():
     """Two worker processes of one thread."""
-    with LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, processes=True, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster
 
 

@@ -34,6 +34,7 @@ TRAINING = {
     "independent": True,
     "pixel_scale": 1.5,
     "orientation": "fixed",
+    "plane": "z",
     "seed": 7,
     "device": "cpu",
     "method": "lora",
@@ -45,6 +46,8 @@ TRAINING = {
     "learning_rate": 0.001,
     "batch_size": 2,
 }
+APART = {"base": "tiny", "steps": 2, "device": "cpu", "pixel_scale": 1.0, "plane": "y"}
+"""With an option that does not go with all others."""
 SEGMENTING = {
     "slices": (1, 2),
     "overlap": 16,
@@ -56,10 +59,13 @@ SEGMENTING = {
     "smooth": True,
     "runtime": "torch",
     "objects": True,
+    "plane": "z",
 }
 IMAGE, TRUTH = tiny.discs(6)
 PAINT = np.zeros(IMAGE.shape, np.uint8)
 PAINT[[1, 4]] = np.where(TRUTH[[1, 4]], 1, 2)
+ACROSS = np.zeros(IMAGE.shape, np.uint8)
+ACROSS[:, 20] = TRUTH[:, 20]
 
 
 def flags(config, values):
@@ -108,7 +114,9 @@ def used(monkeypatch):
 def test_the_values_of_these_tests_are_all_options_and_no_defaults(config, values):
     defaults = {name: option.default for name, option in options_of(config).items()}
     assert set(values) == set(defaults)
-    assert not [name for name, value in values.items() if value == defaults[name]]
+    same = [name for name, value in values.items() if value == defaults[name]]
+    assert same == (["plane"] if config is TrainConfig else [])
+    assert APART["plane"] != defaults["plane"]
 
 
 def test_training_by_command_line():
@@ -120,6 +128,17 @@ def test_training_by_command_line():
 def test_training_by_python(tmp_path):
     adapter = ns.train(IMAGE, PAINT, changed(TrainConfig(), TRAINING))
     assert told(Adapter.load(adapter.save(tmp_path / "a.safetensors"))) == TRAINING
+
+
+def test_an_option_apart_by_command_line(tmp_path):
+    save(tmp_path, ACROSS, "across.tif")
+    given = flags(TrainConfig, APART)
+    assert main(["train", "image.tif", "across.tif", "--out", "a.safetensors", *given]) == 0
+    assert told(Adapter.load("a.safetensors")).items() >= APART.items()
+
+
+def test_an_option_apart_by_python():
+    assert told(ns.train(IMAGE, ACROSS, changed(TrainConfig(), APART))).items() >= APART.items()
 
 
 def test_segmenting_by_command_line(used):

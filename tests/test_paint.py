@@ -244,23 +244,41 @@ def test_new_labels_fit(session):
 
 
 @pytest.mark.parametrize(("order", "plane"), [((2, 0, 1), "x = 15"), ((1, 0, 2), "y = 10")])
-def test_a_plane_across_the_slices_is_refused_beside_train(order, plane):
+def test_a_plane_across_the_slices_is_trained_on_as_such(order, plane):
     viewer = ViewerModel()
     session = headless.session(viewer)
     session.set_image(viewer.add_image(np.zeros((22, 24, 30), np.uint8)))
-    session.make_labels()
-    session.labels.brush_size = 5
-    viewer.dims.order = order
-    with session.labels.block_history():
-        for z in range(4, 18):
-            session.labels.paint((z, 10, 15), 1)
-    session.recount()
-    assert f"the paint at {plane} lies across the slices" in session.training.cannot
+    paint_across(session, order)
+    assert not session.training.cannot
+    assert session.plane == plane[0]
+    assert session.painted_places == (int(plane[4:]),)
+    session.go_to(3, session.plane)
+    assert viewer.dims.point["zyx".index(plane[0])] == 3
     session.labels.undo()
     viewer.dims.order = (0, 1, 2)
     stroke(session, "brush", 4)
     session.recount()
     assert not session.training.cannot
+    assert session.plane == "z"
+    assert session.painted_places == session.paint.slices
+
+
+def test_a_time_series_has_no_plane_across():
+    viewer = ViewerModel()
+    session = headless.session(viewer)
+    session.set_image(viewer.add_image(np.zeros((2, 22, 24, 30), np.uint8)))
+    paint_across(session, (0, 3, 1, 2), 0)
+    assert "time series have no other planes" in session.training.cannot
+
+
+def paint_across(session, order, *time):
+    session.make_labels()
+    session.labels.brush_size = 5
+    session.viewer.dims.order = order
+    with session.labels.block_history():
+        for z in range(4, 18):
+            session.labels.paint((*time, z, 10, 15), 1)
+    session.recount()
 
 
 def lines_of_all(data):

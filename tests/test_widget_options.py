@@ -8,7 +8,7 @@ pytest.importorskip("pytestqt")
 import tiny
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.options import options_of
-from test_options import SEGMENTING, TRAINING
+from test_options import ACROSS, APART, SEGMENTING, TRAINING
 
 pytestmark = pytest.mark.gui
 
@@ -62,6 +62,20 @@ def test_every_option_arrives(desk):
     made_by = result.metadata["napari-salt: made by"]
     assert made_by["adapter"] == desk.session.adapter.digest
     assert made_by["options"] == SEGMENTING | {"slices": None}
+
+
+def test_every_option_arrives_even_one_that_does_not_go_with_all_others(desk):
+    image, _ = tiny.discs(6)
+    desk.open(image, ACROSS)
+    hands = desk.hands
+    hands.choose("plane", "y", "Annotate")
+    desk.train(2)
+    card = desk.session.adapter.card
+    assert card.preprocess.plane == card.training["options"]["plane"] == APART["plane"]
+    hands.choose("plane", "coronal", "Annotate")
+    hands.press("Train", "Train")
+    desk.finish()
+    assert "name the axis that the slices follow" in desk.problems[-1]
 
 
 def test_what_an_option_cannot_be_is_told_and_put_back(painted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import changed, options_of
+from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import common_group
@@ -43,6 +45,8 @@ __all__ = [
     "training_stacks",
 ]
 
+logger = logging.getLogger(__name__)
+
 Config = TypeVar("Config", TrainConfig, SegmentConfig)
 Result = tuple[dict[str, Any], bool]
 Pair = tuple[Stack, Stack]
@@ -58,7 +62,7 @@ def train(options: argparse.Namespace) -> Result:
     config = given(options, TrainConfig(group=group))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
-    stacks = training_stacks(pairs)
+    stacks = training_stacks(pairs, config.plane)
     adapter, interrupted = run_training(stacks, config, options.out, init)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
@@ -138,8 +142,8 @@ def run_training(
     return best, interruption.requested
 
 
-def training_stacks(pairs: Sequence[Pair]) -> tuple[TrainingStack, ...]:
-    """The core's training stacks of images and their labels; each slice is read once."""
+def training_stacks(pairs: Sequence[Pair], plane: Plane = "z") -> tuple[TrainingStack, ...]:
+    """The core's training stacks of images and their labels, of one plane; each slice is read once."""
     from napari_salt.core.paint import stacks
 
     images, labels = zip(*pairs, strict=True)
@@ -147,7 +151,22 @@ def training_stacks(pairs: Sequence[Pair]) -> tuple[TrainingStack, ...]:
         [image.data for image in images],
         [paint.data for paint in labels],
         [image.pixel_size for image in images],
+        plane,
+        [voxels_for(image, plane) for image in images],
     )
+
+
+def voxels_for(image: Stack, plane: Planes) -> Voxels:
+    """The image's voxels; a warning is logged where a plane needs their sizes and they are not known."""
+    voxels = image.voxels
+    if voxels.spacing is None and (plane == "all" or not cut_of(plane, voxels).stored):
+        logger.warning("%s does not tell the distance of slices; voxels are taken for cubes", image.source)
+    return voxels
+
+
+def plane_of(adapter: Adapter, config: SegmentConfig) -> Planes:
+    """The plane that is asked for, or the adapter's."""
+    return adapter.preprocess.plane if config.plane == "auto" else config.plane
 
 
 def training_summary(adapter: Adapter) -> dict[str, Any]:
@@ -218,20 +237,18 @@ def _evaluate_objects(options: argparse.Namespace, prediction: Any, labels: Any,
 def suggest(options: argparse.Namespace) -> Result:
     """``napari-salt suggest``; after Ctrl-C the slices scored so far are ranked."""
     from napari_salt.core.paint.fingerprint import painted_slices
-    from napari_salt.core.segment.uncertainty import uncertainty_events
+    from napari_salt.core.segment.uncertainty import on_plane, uncertainty_events
     from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 
     began = time.monotonic()
     image = read_image(options)
     adapter = load(options.adapter)
-    painted = painted_slices(image.data, adapter)
-    total = min(MAX_CANDIDATES, len(image.data) - len(painted))
-    events = uncertainty_events(
-        image.data,
-        adapter,
-        given(options, SegmentConfig()),
-        pixel_size=image.pixel_size,
-    )
+    config = given(options, SegmentConfig())
+    voxels = voxels_for(image, plane_of(adapter, config))
+    stack, pixel_size = on_plane(image.data, adapter, config, image.pixel_size, voxels)
+    painted = painted_slices(stack, adapter)
+    total = min(MAX_CANDIDATES, stack.shape[0] - len(painted))
+    events = uncertainty_events(stack, adapter, replace(config, plane="z"), pixel_size=pixel_size)
     scores: dict[int, float] = {}
     interruption = Interruption()
     with interruption.watched():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt.cli._commands import given, load, prepare_base, read_image
+from napari_salt.cli._commands import given, load, plane_of, prepare_base, read_image, voxels_for
 from napari_salt.cli._outputs import Outputs
 from napari_salt.cli._partial import PartialRun, telling_of
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, tell
@@ -42,9 +42,9 @@ def segment(options: argparse.Namespace) -> Result:
     adapter = load(options.adapter)
     prepare_base(adapter, options.base)
     config = given(options, SegmentConfig(group=image.group))
-    if config.objects and (options.resume or options.dask):
-        given_too = "--resume" if options.resume else "--dask"
-        raise InputError(f"--objects numbers the objects of all slices in one run; leave out {given_too}")
+    at_once = in_one_run(image, adapter, config)
+    if at_once and (options.resume or options.dask):
+        raise InputError(f"{at_once} in one run; leave out {'--resume' if options.resume else '--dask'}")
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
     lost = not_kept(options.out, image)
     if lost:
@@ -58,8 +58,8 @@ def segment(options: argparse.Namespace) -> Result:
             result, interrupted = run_segmentation(image, adapter, config, outputs)
     except KeyboardInterrupt:
         text = "interrupted; --resume goes on from the slices finished so far"
-        if config.objects:
-            text = "interrupted before objects were numbered; nothing was written"
+        if at_once:
+            text = f"interrupted before all slices were done ({at_once} in one run); nothing was written"
         raise KeyboardInterrupt(text) from None
     seconds = duration(result["seconds"])
     if interrupted:
@@ -73,11 +73,26 @@ def segment(options: argparse.Namespace) -> Result:
     return result, interrupted
 
 
+def in_one_run(image: Stack, adapter: Adapter, config: SegmentConfig) -> str:
+    """What makes the slices depend on each other, so that all are written at the end; or ""."""
+    if across(image, adapter, config):
+        return "planes across the slices are put together"
+    return "the objects of all slices are numbered" if config.objects else ""
+
+
+def across(image: Stack, adapter: Adapter, config: SegmentConfig) -> bool:
+    """Whether planes across the image's slices are segmented."""
+    from napari_salt.core.segment.planes import cuts_wanted
+
+    return not all(cut.stored for cut in cuts_wanted(config, adapter.preprocess, image.voxels))
+
+
 def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Result:
     """Segment with a progress bar; slices that are not asked for are written as 0.
 
     Each finished slice is kept in a `PartialRun` at once. The outputs are written from there when all slices
-    are finished, or after Ctrl-C; objects are written only when all slices are finished.
+    are finished, or after Ctrl-C; objects, and what was segmented on other planes than z, only when all are
+    finished.
 
     Parameters
     ----------
@@ -100,7 +115,7 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
     InputError
         If an output cannot be written, or the unfinished run to resume had another input or settings.
     KeyboardInterrupt
-        If Ctrl-C came before objects were numbered.
+        If Ctrl-C came before all slices were finished that are written at the end.
     """
     from napari_salt.core.devices import peak_memory_mb, resolve_device
 
@@ -138,13 +153,31 @@ class _Job:
 
     @property
     def wanted(self) -> Sequence[int]:
-        """Slices that were asked for."""
-        return range(len(self.image.data)) if self.config.slices is None else self.config.slices
+        """Slices that were asked for; all where they are those of another plane."""
+        chosen = self.config.slices
+        return range(len(self.image.data)) if chosen is None or self.across else chosen
+
+    @property
+    def across(self) -> bool:
+        """Whether planes across the slices are segmented."""
+        return across(self.image, self.adapter, self.config)
 
     @property
     def missing(self) -> tuple[int, ...]:
         """Wanted slices that are not finished."""
         return tuple(index for index in self.wanted if index not in self.finished)
+
+    @property
+    def _steps(self) -> int:
+        """Slices to compute: those of the stack, or of other planes."""
+        from napari_salt.core.segment.planes import cuts_wanted
+
+        if not self.across:
+            return len(self.wanted)
+        if self.config.slices is not None:
+            return len(set(self.config.slices))
+        cuts = cuts_wanted(self.config, self.adapter.preprocess, self.image.voxels)
+        return sum(int(self.image.data.shape[cut.slices]) for cut in cuts)
 
     def compute(self, interruption: Interruption) -> int:
         """Compute the missing slices until all are done or Ctrl-C is pressed; give the number of tiles."""
@@ -152,31 +185,36 @@ class _Job:
 
         if not self.missing:
             return 0
-        config = replace(self.config, slices=_with_neighbours(self.missing, self.wanted))
+        config = self.config
+        if not self.across:
+            config = replace(config, slices=_with_neighbours(self.missing, self.wanted))
         events = segmentation_events(
             self.image.data,
             self.adapter,
             config,
             pixel_size=self.image.pixel_size,
+            voxels=voxels_for(self.image, plane_of(self.adapter, config)),
             job_slices=len(self.wanted),
         )
         results = begun(events)
         if not self.finished:
             self.partial.begin()
         tiles = 0
-        bar = progress_bar(len(self.wanted), "segmenting", "slice", len(self.finished))
+        bar = progress_bar(self._steps, "segmenting", "slice", len(self.finished))
         with closing(events), bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles
-                if self.config.objects and result.final:
+                if result.done is not None:
+                    bar.update()
+                elif self.config.objects and result.final:
                     self.numbers[result.index] = result.labels
                     continue
-                if result.index in self.finished:
-                    continue
-                writing.do(self._keep, result, bar)
+                elif result.index not in self.finished:
+                    writing.do(self._keep, result, bar)
                 if interruption.requested:
                     break
-        if self.config.objects and len(self.numbers) < len(self.wanted):
+        unfinished = self.across and self.missing
+        if unfinished or (self.config.objects and len(self.numbers) < len(self.wanted)):
             self.partial.discard()
             raise KeyboardInterrupt
         return tiles
@@ -185,7 +223,8 @@ class _Job:
         """Write a slice to the disk, then count it as finished."""
         self.partial.add(result.index, self.outputs.arrays(result))
         self.finished.add(result.index)
-        bar.update()
+        if not self.across:
+            bar.update()
 
     def write(self) -> None:
         """Write the outputs from the finished slices; the others are 0."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.events import Preview, SliceResult, TrainingEvent
+from napari_salt.terms.planes import NOTHING_KNOWN, Voxels
 
 __all__ = [
     "AdapterRead",
@@ -58,11 +59,15 @@ class StackInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class PaintedStack:
-    """An image and its labels (Z, Y, X); `pixel_size` is in micrometres, None if unknown."""
+    """An image and its labels (Z, Y, X); `pixel_size` is in micrometres, None if unknown.
+
+    `voxels` are needed for planes across the slices.
+    """
 
     image: StackInfo
     labels: StackInfo
     pixel_size: float | None = None
+    voxels: Voxels = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,9 @@ class Segment:
     config
         How to segment, and which slices.
     pixel_size
-        Micrometres per pixel, None if unknown.
+        Micrometres per pixel of the stored slices, None if unknown.
+    voxels
+        Needed for planes across the slices.
     adapted
         False: use the base model with only what belongs to the classes taken from the adapter.
     probabilities
@@ -100,6 +107,7 @@ class Segment:
     adapter: str
     config: SegmentConfig
     pixel_size: float | None = None
+    voxels: Voxels = NOTHING_KNOWN
     adapted: bool = True
     probabilities: bool = False
 

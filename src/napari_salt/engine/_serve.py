@@ -161,7 +161,9 @@ class Engine:
         from napari_salt.core.train.verdict import verdict_on
 
         images, labels = ([self._stack(getattr(s, side)) for s in job.stacks] for side in ("image", "labels"))
-        stacks = training_stacks(images, labels, [stack.pixel_size for stack in job.stacks])
+        sizes = [stack.pixel_size for stack in job.stacks]
+        voxels = [stack.voxels for stack in job.stacks]
+        stacks = training_stacks(images, labels, sizes, job.config.plane, voxels)
         init = self._adapter(job.init) if job.init else None
         self._fetch_base(init.base_model if init else job.config.base)
         if not job.strokes_known and self._strokes(stacks, job):
@@ -198,11 +200,14 @@ class Engine:
             self._adapter(job.adapter),
             job.config,
             pixel_size=job.pixel_size,
+            voxels=job.voxels,
             between=self._between_tiles,
             segmenter=self._segmenter(job.adapter, job.config.device, adapted=job.adapted),
         )
         for result in events:
             kept = result if job.probabilities else replace(result, probabilities=result.probabilities[:0])
+            if result.done is not None:
+                kept = replace(kept, labels=result.labels[:0], probabilities=result.probabilities[:0])
             self._send(messages.SliceSegmented(result=kept))
             self._check_stop()
 

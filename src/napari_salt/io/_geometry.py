@@ -128,6 +128,17 @@ def differ(image: Geometry, labels: Geometry) -> bool:
     return False
 
 
+def patient_axes(affine: Affine) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
+    """How a patient lies in an array (see `terms.planes.Voxels`): the nearest axes, and which are flipped."""
+    from nibabel.orientations import io_orientation
+
+    # For the array's x, y and z: the nearest axis of the world (0 right, 1 forward, 2 up), and its way.
+    nearest, ways = io_orientation(affine[:, [2, 1, 0, 3]]).T.astype(int).tolist()
+    places = [nearest.index(axis) for axis in (2, 1, 0)]
+    up, forward, right = (2 - place for place in places)
+    return (up, forward, right), (ways[places[0]] < 0, ways[places[1]] < 0, ways[places[2]] < 0)
+
+
 def orientation(affine: Affine) -> str:
     """Directions of the array's x, y and z axes, such as "RAS" (to the right, front and head)."""
     from nibabel.orientations import aff2axcodes

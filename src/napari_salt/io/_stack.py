@@ -5,8 +5,9 @@ from pathlib import Path
 
 import dask.array as da
 
-from napari_salt.io._geometry import Affine, Geometry
+from napari_salt.io._geometry import Affine, Geometry, patient_axes
 from napari_salt.io._units import Place, Spacing
+from napari_salt.terms.planes import Voxels
 from napari_salt.terms.stack import to_micrometres
 
 __all__ = ["Stack"]
@@ -82,6 +83,15 @@ class Stack:
     def pixel_size(self) -> float | None:
         """Side of a pixel in the plane in micrometres, None if unknown."""
         return self.true_pixel_size or to_micrometres(self.spacing, self.unit)
+
+    @property
+    def voxels(self) -> Voxels:
+        """Sizes of the voxels, and how the patient lies in the stack, as far as the file says."""
+        order, flipped = (None, Voxels.flipped) if self.affine is None else patient_axes(self.affine)
+        sizes = () if self.spacing is None or self.was_2d else self.spacing
+        known = tuple(size for size in sizes if size is not None)
+        spacing = (known[0], known[1], known[2]) if len(known) == 3 else None
+        return Voxels(spacing, order, flipped)
 
     @property
     def group(self) -> int | None:

@@ -21,11 +21,12 @@ from napari_salt.io._format import Layout
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.session._flat_stack import MAX_COLOUR_CHANNELS, FlatStack
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.planes import AXES, Plane, Voxels
 from napari_salt.terms.units import micrometres
 
 __all__ = ["ImageSource"]
 
-AXES = "TZYX"
+FILE_AXES = "TZYX"
 SAME_PLACE = 0.5
 """Offset in voxels from which labels are misplaced; below it, napari draws them on the image's voxel."""
 
@@ -104,6 +105,15 @@ class ImageSource:
             sides.append(in_one * float(self.layer.scale[axis]) * float(self._factors()[axis]))
         return math.sqrt(sides[0] * sides[1])
 
+    @property
+    def voxels(self) -> Voxels:
+        """Sizes of the voxels in the layer's units; not known unless slices follow one axis."""
+        if len(self.leading) != 1:
+            return Voxels()
+        axes = [axis for axis in range(self.layer.ndim) if axis != self.channel_axis]
+        z, y, x = (float(self.layer.scale[axis]) * float(self._factors()[axis]) for axis in axes)
+        return Voxels((z, y, x))
+
     def place(self, index: int) -> tuple[int, ...]:
         """Position of slice `index` in an array of `label_shape`."""
         place = [int(i) for i in np.unravel_index(index, self.leading)] if self.leading else []
@@ -163,6 +173,17 @@ class ImageSource:
         if self.channel_axis is not None:
             place.insert(self.channel_axis, here[self.channel_axis])
         here[: self._n_leading] = place
+        return self._world_of(here, position)
+
+    def world_of_plane(self, plane: Plane, place: int, point: Sequence[float]) -> tuple[float, ...]:
+        """World position, like `point`, at which a viewer shows the slice `place` of plane y or x."""
+        position: NDArray[np.float64] = np.array(point, float)
+        here = self._in_level(self.layer.world_to_data(position))
+        here[AXES.index(plane) - 3] = place
+        return self._world_of(here, position)
+
+    def _world_of(self, here: NDArray[np.float64], position: NDArray[np.float64]) -> tuple[float, ...]:
+        """`position` with the place `here` in the chosen level's voxels."""
         factors = self._factors()
         position[-self.layer.ndim :] = self.layer.data_to_world(here * factors + (factors - 1) / 2)
         return tuple(position.tolist())
@@ -235,13 +256,13 @@ class ImageSource:
             If there are more axes than time, z, y and x.
         """
         shape, placement = self.label_shape, self.placement()
-        if len(shape) > len(AXES):
+        if len(shape) > len(FILE_AXES):
             raise InputError(
-                f"labels of shape {shape} cannot be written as OME-Zarr; use a stack of {AXES}, or raise "
-                "the memory limit"
+                f"labels of shape {shape} cannot be written as OME-Zarr; use a stack of {FILE_AXES}, or "
+                "raise the memory limit"
             )
         timed = placement["units"][0].is_compatible_with("second")
-        letters = "TYX" if timed and len(shape) == 3 else AXES[-len(shape) :]
+        letters = "TYX" if timed and len(shape) == 3 else FILE_AXES[-len(shape) :]
         units = [str(unit) for unit in placement["units"]]
         scale, translate = (placement[key].tolist() for key in ("scale", "translate"))
         spacing, unit = of_the_voxel(letters, scale, units)

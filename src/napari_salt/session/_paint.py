@@ -94,6 +94,12 @@ class PaintTable:
         """Place of paint that runs across the slices, or ""; see `painted_across`."""
         return painted_across(self._lines)
 
+    def planes_of(self, axis: str) -> tuple[int, ...]:
+        """Planes across the slices, y or x, with all of the paint: their places, in order."""
+        return tuple(
+            sorted({place for lines in self._lines.values() for name, place in lines if name == axis})
+        )
+
     def snapshot(self) -> PaintSnapshot:
         """Copy the painted slices as they are now."""
         planes = {index: self._labels[index].copy() for index in self.slices}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from napari_salt.engine._messages import Failed, Look, Looked
 from napari_salt.session._layers import Overlay, camera_of
+from napari_salt.terms.planes import Plane
 
 if TYPE_CHECKING:
     from napari_salt.session._state import SessionState
@@ -101,7 +102,16 @@ class Previewing:
             source is not None
             and shown == (ndim - 2, ndim - 1)
             and (session.job == "train" or session.adapter is not None)
+            and self._plane == "z"
         )
+
+    @property
+    def _plane(self) -> Plane:
+        """Planes that are learnt, or that the adapter has learnt; a slice as it is stored shows no other."""
+        session = self._session
+        if session.job == "train" or session.adapter is None:
+            return session.plane
+        return session.adapter.card.preprocess.plane
 
     def _centre(self) -> tuple[float, float]:
         """Middle of the view as (y, x) in pixels of the slice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,6 +136,11 @@ class Segmenting(SessionJob):
                 return
             self.note = ""
             found = message.result
+            if found.done is not None:
+                self.note = f"plane {found.done[0]} of {found.done[1]}"
+                self._show(found.done[0] / found.done[1])
+                self._changed.emit()
+                return
             result.output.write(found.index, found.labels, found.probabilities)
             result.done.add(found.index)
             if found.final:
@@ -163,6 +168,13 @@ class Segmenting(SessionJob):
             return
         try:
             config = session.options.segment_config(slices, session.source.group)
+            if self._across(config, session.adapter):
+                if len(slices) < session.source.stack.shape[0]:
+                    raise InputError(
+                        "planes across the slices are put together for the whole stack: press Stack, or "
+                        "choose plane z"
+                    )
+                config = replace(config, slices=None)
             result = self._reusable(slices) or self._made(session.source, session.adapter)
         except SaltError as error:
             session.problem.emit(str(error), "segment")
@@ -180,9 +192,15 @@ class Segmenting(SessionJob):
             adapter=session.engine.offer_adapter(adapter.digest, adapter.content),
             config=config,
             pixel_size=source.pixel_size,
+            voxels=source.voxels,
             adapted=session.adapted,
             probabilities=session.options.probabilities,
         )
+
+    @staticmethod
+    def _across(config: SegmentConfig, adapter: LoadedAdapter) -> bool:
+        """Whether planes across the slices are asked for."""
+        return (adapter.card.preprocess.plane if config.plane == "auto" else config.plane) != "z"
 
     def _reusable(self, slices: Sequence[int]) -> Result | None:
         """The last output, if it was made with the same settings and these slices may be written into it.

@@ -25,6 +25,7 @@ from napari_salt.session._paint import PaintTable, PaintWatch, Pair
 from napari_salt.terms.card import AdapterCard, ClassInfo
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.limits import MAX_CLASS_NAME
+from napari_salt.terms.planes import AXES, Plane
 
 __all__ = ["Ask", "Changes", "SessionState"]
 
@@ -122,6 +123,12 @@ class SessionState:
         self.labels = self._watch = None
 
     @property
+    def plane(self) -> Plane:
+        """Which planes are painted: what is chosen, or what the paint shows if that is z."""
+        chosen, across = self.options.train.plane, self.paint.across if self.paint else ""
+        return next((axis for axis in AXES if across.startswith(axis)), chosen) if chosen == "z" else chosen
+
+    @property
     def misfit(self) -> str:
         """Why the labels layer does not fit the image, or ""."""
         if self.source is None or self.labels is None:
@@ -190,10 +197,22 @@ class SessionState:
         """The slice that the viewer shows."""
         return 0 if self.source is None else self.source.current_slice(self.viewer.dims.point)
 
-    def go_to(self, index: int) -> None:
-        """Show slice `index`."""
-        if self.source is not None:
-            self.viewer.dims.point = self.source.world_of_slice(index, self.viewer.dims.point)
+    def go_to(self, index: int, plane: Plane = "z") -> None:
+        """Show slice `index`, or that of another plane."""
+        if self.source is None:
+            return
+        point = self.viewer.dims.point
+        if plane == "z":
+            self.viewer.dims.point = self.source.world_of_slice(index, point)
+        else:
+            self.viewer.dims.point = self.source.world_of_plane(plane, index, point)
+
+    @property
+    def painted_places(self) -> tuple[int, ...]:
+        """Slices with paint, or places of the painted planes across them."""
+        if self.paint is None:
+            return ()
+        return self.paint.slices if self.plane == "z" else self.paint.planes_of(self.plane)
 
     @property
     def classes(self) -> tuple[ClassInfo, ...]:

@@ -27,7 +27,11 @@ class Suggesting(SessionJob):
     @property
     def cannot(self) -> str:
         """Why the search cannot start now, or ""."""
-        return self._session.busy or self._session.no_image or self._session.no_adapter
+        session = self._session
+        reason = session.busy or session.no_image or session.no_adapter
+        if not reason and session.adapter and session.adapter.card.preprocess.plane != "z":
+            return "slices are suggested for adapters of plane z"
+        return reason
 
     @property
     def ranked(self) -> tuple[tuple[int, float], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -117,10 +117,11 @@ class Training(SessionJob):
             return session.misfit
         if session.paint is None or not session.paint.slices:
             return "paint a class on a slice or two first"
-        if session.paint.across:
+        if session.paint.across and session.source is not None and session.source.group is not None:
             return (
-                f"the paint at {session.paint.across} lies across the slices; undo it (Ctrl-Z), turn the "
-                "view back to whole slices (Ctrl-E rolls the axes), and paint there"
+                f"the paint at {session.paint.across} lies across the slices, and time series have no other "
+                "planes; undo it (Ctrl-Z), turn the view back to whole slices (Ctrl-E rolls the axes), and "
+                "paint there"
             )
         return self._one_class_only() or self._too_many_classes()
 
@@ -168,7 +169,8 @@ class Training(SessionJob):
                 *((pair.source, pair.snapshot()) for pair in session.other_pairs),
             ]
             group = common_group([(source.layer.name, source.group) for source, _ in pairs])
-            config = session.options.train_config(_slices(pairs), names, colors, group)
+            slices = _slices(pairs) if session.plane == "z" else None
+            config = replace(session.options.train_config(slices, names, colors, group), plane=session.plane)
             for source, paint in pairs:
                 session.autosave.paint(paint, source.layer.name)
         except SaltError as error:
@@ -186,6 +188,7 @@ class Training(SessionJob):
                         image=session.engine.offer(source.stack),
                         labels=session.engine.offer(paint),
                         pixel_size=source.pixel_size,
+                        voxels=source.voxels,
                     )
                     for source, paint in pairs
                 ),

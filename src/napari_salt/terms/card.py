@@ -187,7 +187,7 @@ class AdapterCard:
             "weights_sha256": self.weights_sha256,
             "config": json.dumps(asdict(self.salt)),
             "classes": json.dumps([asdict(c) for c in self.classes]),
-            "preprocess": json.dumps(asdict(self.preprocess)),
+            "preprocess": json.dumps(_as_written(self.preprocess)),
             "training": json.dumps(dict(self.training)),
             **({"border": str(self.border)} if self.border else {}),
             **{name: getattr(self, name) for name in TEXT_FIELDS},
@@ -309,6 +309,11 @@ def _settled(method: Method, salt: SaltConfig) -> SaltConfig:
             found = shortened(printable(repr(getattr(salt, name))), 60)
             raise ValueError(f"config: {name} is {found}, but is always {value!r} for {method.title}")
     return salt
+
+
+def _as_written(preprocess: Preprocess) -> dict[str, Any]:
+    """Its fields; without the plane where that is z, so that versions that knew no other read the file."""
+    return {name: value for name, value in asdict(preprocess).items() if (name, value) != ("plane", "z")}
 
 
 def _short(metadata: Mapping[str, str], field: str) -> str:

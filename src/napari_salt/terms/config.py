@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.methods import CHOICES, DEFAULT_METHOD
 from napari_salt.terms.options import check_options, documented, option
+from napari_salt.terms.planes import Plane, Planes
 
 __all__ = [
     "PRESET_MINUTES",
@@ -115,6 +116,8 @@ class Preprocess:
     reach
         How far the window goes beyond the 1st and 99th percentile at most, as a share of the range between
         them. None (older adapters, and classes that are the brightest or darkest percent): no limit.
+    plane
+        Which planes of the training stack were painted.
     """
 
     channels: int = 1
@@ -124,6 +127,7 @@ class Preprocess:
     percentiles: tuple[float, float] = (0.1, 99.9)
     turns: bool = False
     reach: float | None = None
+    plane: Plane = "z"
 
     def __post_init__(self) -> None:
         low, high = self.percentiles
@@ -133,6 +137,7 @@ class Preprocess:
             "pixel_size": self.pixel_size is None or 1e-6 <= self.pixel_size <= 1e9,
             "percentiles": 0 <= low < high <= 100,
             "reach": self.reach is None or 0 <= self.reach <= 1e3,
+            "plane": self.plane in get_args(Plane),
         }
         for name, is_sound in sound.items():
             if not is_sound:
@@ -257,6 +262,21 @@ class TrainConfig:
         "paint",
         choices={"auto": "automatic", "fixed": "fixed", "any": "any"},
     )
+    plane: Plane = option(
+        "z",
+        "Which planes of the volume are painted and learnt from: those that follow each other along z (as "
+        "they are stored), y or x; or axial, coronal or sagittal ones, where the file says how the patient "
+        "lies in it. Voxels that are no cubes are seen undistorted on planes across the stored slices.",
+        "paint",
+        choices={
+            "z": "z (as stored)",
+            "y": "y",
+            "x": "x",
+            "axial": "axial",
+            "coronal": "coronal",
+            "sagittal": "sagittal",
+        },
+    )
     seed: int = option(
         0,
         "Seed of initialisation, crops and augmentation: the same seed and number of steps give the same "
@@ -289,6 +309,10 @@ class TrainConfig:
         check_options(self)
         if self.background_label is not None and self.unpainted == "background":
             raise InputError("background_label needs unpainted='ignore'; set both or neither")
+        if self.plane != "z" and self.independent:
+            raise InputError(f"unrelated images have no plane {self.plane}; use plane z")
+        if self.plane != "z" and self.group is not None:
+            raise InputError(f"plane {self.plane} of a time series is not supported; use plane z")
         _check_group(self.group)
 
 
@@ -356,6 +380,23 @@ class SegmentConfig:
         "has learnt from numbers of objects.",
         "segmenting",
         label="separate objects",
+    )
+    plane: Literal["auto"] | Planes = option(
+        "auto",
+        "On which planes of the volume it is segmented (see train). Automatic: those the adapter was trained "
+        "on. All: on those along z, y and x, averaged, for volumes that look alike from all sides; three "
+        "times the work.",
+        "segmenting",
+        choices={
+            "auto": "the adapter's",
+            "z": "z (as stored)",
+            "y": "y",
+            "x": "x",
+            "axial": "axial",
+            "coronal": "coronal",
+            "sagittal": "sagittal",
+            "all": "all three, averaged",
+        },
     )
     group: int | None = None
     runtime: Runtime = option(

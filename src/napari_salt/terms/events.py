@@ -74,6 +74,9 @@ class SliceResult:
     final
         False while objects have no numbers yet: the labels are classes, and all slices come again, without
         probabilities.
+    done
+        Where planes across the stored slices are computed first: how many of them are done, and of how many.
+        Such a result tells of progress only; its index and arrays are those of that plane. None: a result.
     """
 
     index: int
@@ -81,6 +84,7 @@ class SliceResult:
     probabilities: NDArray[np.float32]
     tiles: int
     final: bool = True
+    done: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

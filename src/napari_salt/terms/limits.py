@@ -96,6 +96,7 @@ TYPES: Mapping[str, Rule] = {
     "float": Rule("a number", _is_number),
     "float | None": Rule("a number or nothing", lambda v: v is None or _is_number(v)),
     "str": _text(),
+    "Plane": _text(),
     "bool": FLAG,
     "Rank": Rule("a number or 'auto'", lambda v: _is_number(v) or v == "auto"),
     "tuple[float, float]": Rule(

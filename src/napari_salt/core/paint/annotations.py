@@ -172,13 +172,15 @@ def painted_planes(
             yield index, plane
 
 
-def check_not_across(planes: Mapping[int, NDArray[np.int64]]) -> None:
+def check_not_across(planes: Mapping[int, NDArray[np.integer]], axes: tuple[str, str] = ("y", "x")) -> None:
     """Refuse paint on a plane across the slices.
 
     Parameters
     ----------
     planes
         Labels (Y, X) by slice number.
+    axes
+        Names of the stored axes that rows and columns follow.
 
     Raises
     ------
@@ -187,9 +189,10 @@ def check_not_across(planes: Mapping[int, NDArray[np.int64]]) -> None:
     """
     across = painted_across({index: lines_of(plane) for index, plane in planes.items() if plane.any()})
     if across:
+        axis = dict(zip("yx", axes, strict=True))[across[0]]
         raise InputError(
-            f"the paint at {across} is one pixel wide and lies across the slices, as on a sagittal or "
-            "coronal plane; paint whole slices of Y and X"
+            f"the paint at {axis}{across[1:]} is one pixel wide and lies across the slices; say that planes "
+            f"of {axis} are painted (--plane {axis}), or paint whole slices"
         )
 
 

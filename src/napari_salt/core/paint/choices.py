@@ -83,6 +83,7 @@ def choose_preprocess(
         config.independent,
         turns=not oriented,
         reach=choose_reach(images, painted, independent=config.independent),
+        plane=config.plane,
     )
 
 

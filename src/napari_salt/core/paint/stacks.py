@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from napari_salt.core.paint.annotations import (
     Annotations,
     PaintedSlice,
@@ -14,10 +16,12 @@ from napari_salt.core.paint.annotations import (
     read_annotations,
 )
 from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
+from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.terms.config import Preprocess, TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.kept_stack import kept
+from napari_salt.terms.planes import AXES, Plane, Voxels, cut_of, voxels_of
 from napari_salt.terms.stack import StackLike, as_stack, check_pixel_size, check_stack
 
 __all__ = ["TrainingStack", "check_shapes", "read_paint", "readers_of", "training_stacks"]
@@ -42,7 +46,9 @@ class TrainingStack:
     pixel_size: float | None = None
 
 
-def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[TrainingStack, ...]:
+def training_stacks(
+    image: Any, labels: Any, pixel_size: Any = None, plane: Plane = "z", voxels: Any = None
+) -> tuple[TrainingStack, ...]:
     """Check the arguments of the Python interface, and make stacks of them.
 
     Parameters
@@ -52,7 +58,13 @@ def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[Tr
     labels
         Whole numbers from 0, shape (Z, Y, X), or a list of as many.
     pixel_size
-        Micrometres per pixel in the plane, one for all or a list; None if not known.
+        Micrometres per pixel of the stored slices, one for all or a list; None if not known.
+    plane
+        Which planes of the volumes are painted; stacks of other planes than z are views of volumes in memory
+        (see `PlaneView`).
+    voxels
+        `Voxels` or the size of one (z, y, x) in any unit, one for all or a list, for other planes than z;
+        None: voxels are cubes.
 
     Returns
     -------
@@ -62,7 +74,8 @@ def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[Tr
     Raises
     ------
     InputError
-        If the lists differ in length, labels do not cover their image, or kinds of images are mixed.
+        If the lists differ in length, labels do not cover their image, or kinds of images are mixed; or
+        nothing says which axis follows `plane`, or memory does not hold a volume.
     """
     several = isinstance(labels, list | tuple) and any(
         len(getattr(each, "shape", ())) == 3 for each in labels
@@ -74,16 +87,43 @@ def training_stacks(image: Any, labels: Any, pixel_size: Any = None) -> tuple[Tr
     sizes = pixel_size if isinstance(pixel_size, list | tuple) else [pixel_size] * len(images)
     if len(sizes) != len(images):
         raise InputError(f"{len(sizes)} pixel sizes were given for {len(images)} images: give one for each")
+    known = voxels if isinstance(voxels, list) else [voxels] * len(images)
+    if len(known) != len(images):
+        raise InputError(f"{len(known)} voxels were given for {len(images)} images: give one for each")
     stacks: list[TrainingStack] = []
-    for number, (each, paint, size) in enumerate(zip(images, paints, sizes, strict=True), start=1):
+    for number, (each, paint, size, of_it) in enumerate(
+        zip(images, paints, sizes, known, strict=True), start=1
+    ):
         of = f" of stack {number}" if len(images) > 1 else ""
         check_pixel_size(size)
         stack = TrainingStack(kept(as_stack(each, f"image{of}")), kept(as_stack(paint, f"labels{of}")), size)
         check_shapes(stack.image, stack.labels, of)
         if check_stack(stack.image) != check_stack((stacks or [stack])[0].image):
             raise InputError(f"stack {number} is of another kind than the first: do not mix grey and colour")
-        stacks.append(stack)
+        stacks.append(_along(stack, plane, voxels_of(of_it)))
     return tuple(stacks)
+
+
+def _along(stack: TrainingStack, plane: Plane, voxels: Voxels) -> TrainingStack:
+    """The stack of the slices of a plane; labels are cut like the image.
+
+    Raises
+    ------
+    InputError
+        If the paint lies on other planes; or as `view_along`.
+    """
+    cut = cut_of(plane, voxels)
+    if not cut.stored:
+        paint = cut.of(in_memory(stack.labels))
+        check_not_across(
+            {index: paint[index] for index in np.flatnonzero(paint.any((1, 2))).tolist()},
+            (AXES[cut.rows], AXES[cut.columns]),
+        )
+    return TrainingStack(
+        view_along(stack.image, cut, voxels),
+        view_along(stack.labels, cut, voxels, labels=True),
+        pixel_size_along(cut, stack.pixel_size, voxels),
+    )
 
 
 def check_shapes(image: StackLike, labels: StackLike, of: str = "") -> None:

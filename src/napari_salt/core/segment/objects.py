@@ -72,6 +72,9 @@ def numbered(
     """
     seen = []
     for result in results:
+        if result.done is not None:  # progress only
+            yield result
+            continue
         seen.append(_seen(result) if borders else _Seen(result.index, result.labels))
         yield replace(result, final=False)
     used = 0

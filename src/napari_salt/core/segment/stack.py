@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,18 +19,21 @@ from napari_salt.core.paint.preprocess import SliceReader, Window
 from napari_salt.core.segment.cleanup import cleaned, smoothed
 from napari_salt.core.segment.memory import check_memory
 from napari_salt.core.segment.objects import check_room, numbered
+from napari_salt.core.segment.planes import Predicted, Volume, cuts_wanted, gathered, own_shape, reader_along
 from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
 from napari_salt.core.segment.threads import ahead
 from napari_salt.core.tiles import VIEWS, possible_overlap, tiles_of
 from napari_salt.terms.config import SegmentConfig
-from napari_salt.terms.errors import check_type
+from napari_salt.terms.errors import InputError, check_type
 from napari_salt.terms.events import SliceResult
+from napari_salt.terms.planes import Cut, Spacing, Voxels, voxels_of
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import StackLike, as_stack, label_dtype
 
 __all__ = [
     "check_arguments",
+    "check_for_cluster",
     "nothing_found",
     "segmentation_events",
     "wanted_slices",
@@ -45,6 +49,7 @@ def segmentation_events(
     config: SegmentConfig | None = None,
     *,
     pixel_size: float | None = None,
+    voxels: Voxels | Spacing | None = None,
     between: Callable[[], None] | None = None,
     segmenter: Segmenter | None = None,
     window: Window | None = None,
@@ -54,7 +59,8 @@ def segmentation_events(
 
     A thread reads the next slice in the meantime. Memory does not depend on the number of slices, unless
     objects are numbered: then each slice is yielded twice, with its classes as it is done, and with the
-    objects' numbers when all are done (see `SliceResult`).
+    objects' numbers when all are done; or planes across the slices are segmented: then results of planes tell
+    of progress, and the slices follow when all are done (see `SliceResult`).
 
     A warning is logged before if the stack is unlike the one that the adapter was trained on (see
     `likeness.unlikeness`), and after if nothing but background was found.
@@ -68,7 +74,10 @@ def segmentation_events(
     config
         How to segment; None: the defaults.
     pixel_size
-        Micrometres per pixel in the plane, if known.
+        Micrometres per pixel of the stored slices, if known.
+    voxels
+        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
+        cubes.
     between
         Called before each batch of tiles, so that a caller can do other work, or stop by raising.
     segmenter
@@ -99,14 +108,20 @@ def segmentation_events(
     """
     config = config or SegmentConfig()
     check_arguments(adapter, config)
-    stack = as_stack(stack, "stack")
-    reader = SliceReader(stack, adapter.preprocess, pixel_size, window)
-    results = _segmented(reader, adapter, config, between, segmenter, job_slices, whole_job=window is None)
+    volume = Volume(as_stack(stack, "stack"), pixel_size, voxels_of(voxels))
+    cuts = cuts_wanted(config, adapter.preprocess, volume.voxels)
+    job = _Job(adapter, config, between, segmenter, job_slices)
+    count = int(volume.stack.shape[0])
+    if all(cut.stored for cut in cuts):
+        reader = reader_along(volume, Cut(), adapter.preprocess, window)
+        count = len(wanted_slices(config, count))
+        results = job.of_slices(reader, whole_job=window is None)
+    else:
+        results = job.of_planes(volume, cuts)
     with closing(results):
         if config.objects:
             unrelated = adapter.preprocess.independent
-            count = 1 if unrelated else len(wanted_slices(config, len(reader)))
-            check_room(count * math.prod(reader.stack.shape[1:3]))
+            check_room((1 if unrelated else count) * math.prod(volume.stack.shape[1:3]))
             yield from numbered(
                 results, borders=bool(adapter.border), unrelated=unrelated, group=config.group
             )
@@ -114,43 +129,69 @@ def segmentation_events(
             yield from results
 
 
-def _segmented(
-    reader: SliceReader,
-    adapter: Adapter,
-    config: SegmentConfig,
-    between: Callable[[], None] | None,
-    segmenter: Segmenter | None,
-    job_slices: int | None,
-    *,
-    whole_job: bool,
-) -> Generator[SliceResult, None, None]:
-    """Segment slices into classes; warnings are logged for a `whole_job` only."""
-    slices = wanted_slices(config, len(reader))
-    values = np.array([0, *adapter.shown_values], label_dtype(adapter.values))
-    views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
-    if whole_job:
-        warn_of_unlikeness(adapter, reader)
-    found = False
-    with fast_cpu(), closing(ahead(reader.read, slices)) as images:
-        segmenter = segmenter or adapter.build(resolve_device(config.device)).merged()
-        check_memory(segmenter)
-        overlap = possible_overlap(config.overlap, segmenter.input_size)
-        tiles = len(views) * len(tiles_of(reader.size, segmenter.input_size, overlap))
-        forward = forward_by(config.runtime, segmenter, job_slices or len(slices), tiles)
-        predictor = SlicePredictor(segmenter, overlap, config.batch_size, between, forward)
-        predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
-            (index, predictor.probabilities(image, reader.stack.shape[1:3], views)) for index, image in images
-        )
-        if config.smooth and not adapter.preprocess.independent:
-            predicted = smoothed(predicted, config.group)
-        for index, probabilities in predicted:
-            # An object's borders and inside are one class.
-            found_classes = probabilities[0] < 0.5 if adapter.border else probabilities.argmax(0)
-            classes = cleaned(found_classes.astype(np.intp), config.min_size, fill_holes=config.fill_holes)
-            found = found or bool(classes.any())
-            yield SliceResult(index, values[classes], probabilities, tiles)
-    if whole_job and slices and not found:
-        logger.warning(nothing_found(len(slices)))
+@dataclass
+class _Job:
+    """What all parts of a segmentation have in common; the arguments are those of `segmentation_events`."""
+
+    adapter: Adapter
+    config: SegmentConfig
+    between: Callable[[], None] | None
+    segmenter: Segmenter | None
+    job_slices: int | None
+
+    def of_slices(self, reader: SliceReader, *, whole_job: bool) -> Generator[SliceResult, None, None]:
+        """Segment slices into classes; warnings are logged for a `whole_job` only."""
+        count, found = 0, False
+        for index, probabilities, tiles in self.predicted(reader, whole_job=whole_job):
+            count += 1
+            result = self._classified(index, probabilities, tiles)
+            found = found or bool(result.labels.any())
+            yield result
+        if whole_job and count and not found:
+            logger.warning(nothing_found(count))
+
+    def of_planes(self, volume: Volume, cuts: Sequence[Cut]) -> Generator[SliceResult, None, None]:
+        """Segment slices along `cuts`; all slices of the stack come when these are done."""
+        found = False
+        for progress, index, probabilities, tiles in gathered(volume, cuts, self):
+            result = replace(self._classified(index, probabilities, tiles), done=progress)
+            found = found or bool(result.labels.any())
+            yield result if progress is None else replace(result, final=False)
+        if not found:
+            logger.warning(nothing_found(int(volume.stack.shape[0])))
+
+    def predicted(self, reader: SliceReader, *, whole_job: bool) -> Iterator[Predicted]:
+        """Index, probabilities and number of tiles of each wanted slice."""
+        adapter, config = self.adapter, self.config
+        slices = wanted_slices(config, len(reader))
+        views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
+        if whole_job:
+            warn_of_unlikeness(adapter, reader)
+        with fast_cpu(), closing(ahead(reader.read, slices)) as images:
+            self.segmenter = self.segmenter or adapter.build(resolve_device(config.device)).merged()
+            segmenter = self.segmenter
+            check_memory(segmenter)
+            overlap = possible_overlap(config.overlap, segmenter.input_size)
+            tiles = len(views) * len(tiles_of(reader.size, segmenter.input_size, overlap))
+            forward = forward_by(config.runtime, segmenter, self.job_slices or len(slices), tiles)
+            predictor = SlicePredictor(segmenter, overlap, config.batch_size, self.between, forward)
+            shape = own_shape(reader.stack)
+            predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
+                (index, predictor.probabilities(image, shape, views)) for index, image in images
+            )
+            if config.smooth and not adapter.preprocess.independent:
+                predicted = smoothed(predicted, config.group)
+            for index, probabilities in predicted:
+                yield index, probabilities, tiles
+
+    def _classified(self, index: int, probabilities: NDArray[np.float32], tiles: int) -> SliceResult:
+        """The label values of a slice."""
+        adapter, config = self.adapter, self.config
+        values = np.array([0, *adapter.shown_values], label_dtype(adapter.values))
+        # An object's borders and inside are one class.
+        found = probabilities[0] < 0.5 if adapter.border else probabilities.argmax(0)
+        classes = cleaned(found.astype(np.intp), config.min_size, fill_holes=config.fill_holes)
+        return SliceResult(index, values[classes], probabilities, tiles)
 
 
 def warn_of_unlikeness(adapter: Adapter, reader: SliceReader) -> None:
@@ -172,6 +213,14 @@ def check_arguments(adapter: Adapter, config: SegmentConfig) -> None:
     """Raise InputError for an adapter or a config of another type, such as a path."""
     check_type(adapter, Adapter, "adapter", "an Adapter, such as Adapter.load(path)")
     check_type(config, SegmentConfig, "config", "a SegmentConfig")
+
+
+def check_for_cluster(adapter: Adapter, config: SegmentConfig, voxels: Voxels, what: str) -> None:
+    """Raise InputError for what one run must do for all slices; `what` asks for a cluster."""
+    if config.objects:
+        raise InputError(f"the objects of all slices are numbered in one run; leave out {what}")
+    if not all(cut.stored for cut in cuts_wanted(config, adapter.preprocess, voxels)):
+        raise InputError(f"planes across the slices are put together in one run; leave out {what}")
 
 
 def wanted_slices(config: SegmentConfig, count: int) -> Sequence[int]:

@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.adapt.segmenter import Segmenter
 from napari_salt.core.paint.fingerprint import painted_slices
+from napari_salt.core.paint.plane_view import pixel_size_along, view_along
+from napari_salt.core.segment.planes import cuts_wanted
 from napari_salt.core.segment.stack import check_arguments, segmentation_events
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceUncertainty
+from napari_salt.terms.planes import Spacing, Voxels, voxels_of
 from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 from napari_salt.terms.stack import StackLike, as_stack
 
-__all__ = ["slice_uncertainty", "suggest", "uncertainty_events"]
+__all__ = ["on_plane", "slice_uncertainty", "suggest", "uncertainty_events"]
 
 PERHAPS = 0.1
 """Probability of not being background from which a pixel may belong to a class."""
@@ -32,6 +35,7 @@ def suggest(
     config: SegmentConfig | None = None,
     *,
     pixel_size: float | None = None,
+    voxels: Voxels | Spacing | None = None,
     count: int = 5,
 ) -> tuple[int, ...]:
     """Suggest slices to paint next, best first (see `uncertainty_events`, `rank_slices`).
@@ -45,7 +49,10 @@ def suggest(
     config
         How to segment; its slices are those to choose from.
     pixel_size
-        Micrometres per pixel in the plane, if known.
+        Micrometres per pixel of the stored slices, if known.
+    voxels
+        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
+        cubes.
     count
         Largest number of slices.
 
@@ -59,8 +66,9 @@ def suggest(
     InputError, AdapterError, BaseModelError, DeviceError
         As `uncertainty_events`.
     """
-    stack = as_stack(stack, "stack")
-    events = uncertainty_events(stack, adapter, config, pixel_size=pixel_size)
+    config = config or SegmentConfig()
+    stack, pixel_size = on_plane(stack, adapter, config, pixel_size, voxels)
+    events = uncertainty_events(stack, adapter, replace(config, plane="z"), pixel_size=pixel_size)
     scores = {event.index: event.uncertainty for event in events}
     return rank_slices(scores, painted_slices(stack, adapter), count)
 
@@ -71,6 +79,7 @@ def uncertainty_events(
     config: SegmentConfig | None = None,
     *,
     pixel_size: float | None = None,
+    voxels: Voxels | Spacing | None = None,
     candidates: int = MAX_CANDIDATES,
     between: Callable[[], None] | None = None,
     segmenter: Segmenter | None = None,
@@ -89,7 +98,10 @@ def uncertainty_events(
     config
         How to segment; its slices are those to choose from.
     pixel_size
-        Micrometres per pixel in the plane, if known.
+        Micrometres per pixel of the stored slices, if known.
+    voxels
+        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
+        cubes.
     candidates
         Largest number of candidates, from 1.
     between, segmenter
@@ -110,18 +122,41 @@ def uncertainty_events(
         raise InputError(f"candidates is {candidates}; give a number of slices from 1")
     config = config or SegmentConfig()
     check_arguments(adapter, config)
-    stack = as_stack(stack, "stack")
+    stack, pixel_size = on_plane(stack, adapter, config, pixel_size, voxels)
     wanted = range(stack.shape[0]) if config.slices is None else config.slices
     painted = set(painted_slices(stack, adapter))
     slices = [index for index in wanted if index not in painted]
     picks = np.unique(np.linspace(0, len(slices) - 1, min(len(slices), candidates)).round().astype(int))
     chosen = tuple(slices[pick] for pick in picks)
-    config = replace(config, slices=chosen, views=config.views or 1, smooth=False, objects=False)
+    config = replace(config, slices=chosen, views=config.views or 1, plane="z")
+    config = replace(config, smooth=False, objects=False)
     results = segmentation_events(
         stack, adapter, config, pixel_size=pixel_size, between=between, segmenter=segmenter
     )
     for result in results:
         yield SliceUncertainty(result.index, slice_uncertainty(result.probabilities))
+
+
+def on_plane(
+    stack: StackLike,
+    adapter: Adapter,
+    config: SegmentConfig,
+    pixel_size: float | None = None,
+    voxels: Voxels | Spacing | None = None,
+) -> tuple[StackLike, float | None]:
+    """The stack of the plane's slices, from which one is suggested, and its pixel size.
+
+    Raises
+    ------
+    InputError
+        If it is all planes, or as `planes.cuts_wanted` and `planes.reader_along`.
+    """
+    stack = as_stack(stack, "stack")
+    known = voxels_of(voxels)
+    cut, *others = cuts_wanted(replace(config, slices=None), adapter.preprocess, known)
+    if others:
+        raise InputError("a slice is suggested of one plane; give plane z, y or x")
+    return view_along(stack, cut, known), pixel_size_along(cut, pixel_size, known)
 
 
 def slice_uncertainty(probabilities: NDArray[np.float32]) -> float:

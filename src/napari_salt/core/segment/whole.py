@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.core.segment.stack import check_arguments, nothing_found, segmentation_events
+from napari_salt.core.segment.stack import (
+    check_arguments,
+    check_for_cluster,
+    nothing_found,
+    segmentation_events,
+)
 from napari_salt.terms.config import SegmentConfig
-from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceResult
+from napari_salt.terms.planes import Spacing, Voxels, voxels_of
 from napari_salt.terms.stack import StackLike, as_stack, result_dtype
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ def segment(
     config: SegmentConfig | None = None,
     *,
     pixel_size: float | None = None,
+    voxels: Voxels | Spacing | None = None,
     client: Client | None = None,
 ) -> NDArray[np.integer]:
     """Segment a stack into memory.
@@ -43,7 +49,10 @@ def segment(
     config
         How to segment; None: the defaults.
     pixel_size
-        Micrometres per pixel in the plane, if known; slices are resampled to the adapter's pixel size.
+        Micrometres per pixel of the stored slices, if known; they are resampled to the adapter's pixel size.
+    voxels
+        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
+        cubes.
     client
         Of a Dask cluster whose workers do the work (see `core.segment.cluster`).
 
@@ -56,7 +65,8 @@ def segment(
     Raises
     ------
     InputError
-        If the stack, the slices or the pixel size cannot be used, or objects are to be numbered on a cluster.
+        If the stack, the slices or the sizes cannot be used, or a cluster is to number objects or to segment
+        planes across the slices.
     AdapterError
         If the adapter does not fit its base, or needs one unknown here.
     BaseModelError
@@ -67,13 +77,13 @@ def segment(
     config = config or SegmentConfig()
     check_arguments(adapter, config)
     stack = as_stack(stack, "stack")
-    if client is not None and config.objects:
-        raise InputError("objects of all slices are numbered in one run; leave out the client")
+    if client is not None:
+        check_for_cluster(adapter, config, voxels_of(voxels), "the client")
     labels = np.zeros(tuple(stack.shape[:3]), result_dtype(adapter.values, config))
     planes: Iterable[tuple[int, NDArray[np.integer]]]
     if client is None:
-        events = segmentation_events(stack, adapter, config, pixel_size=pixel_size)
-        planes = map(index_and_labels, events)
+        events = segmentation_events(stack, adapter, config, pixel_size=pixel_size, voxels=voxels)
+        planes = (index_and_labels(result) for result in events if result.done is None)
     else:
         from napari_salt.core.segment.cluster import cluster_results
 

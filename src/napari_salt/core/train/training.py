@@ -27,6 +27,7 @@ from napari_salt.core.train.run import FINAL_PHASE, Run
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import SaltError, check_type
 from napari_salt.terms.events import Preview, TrainingEvent
+from napari_salt.terms.planes import Spacing, Voxels
 from napari_salt.terms.stack import StackLike
 
 __all__ = ["Look", "Stacks", "events_of", "train", "training_events"]
@@ -45,6 +46,7 @@ def train(
     *,
     init: Adapter | None = None,
     pixel_size: float | Sequence[float | None] | None = None,
+    voxels: Voxels | Spacing | list[Voxels | Spacing | None] | None = None,
 ) -> Adapter:
     """Train an adapter (see `training_events`) and return the one to keep.
 
@@ -52,7 +54,7 @@ def train(
 
     Parameters
     ----------
-    image, labels, config, init, pixel_size
+    image, labels, config, init, pixel_size, voxels
         See `training_events`.
 
     Returns
@@ -68,7 +70,8 @@ def train(
         If no step could be taken, or the loss is not finite time after time.
     """
     config = config or TrainConfig()
-    stacks = training_stacks(image, labels, pixel_size)
+    check_config(config)
+    stacks = training_stacks(image, labels, pixel_size, config.plane, voxels)
     best: Adapter | None = None
     for event in events_of(stacks, config, init=init):
         best = event.adapter or best
@@ -89,6 +92,7 @@ def training_events(
     *,
     init: Adapter | None = None,
     pixel_size: float | Sequence[float | None] | None = None,
+    voxels: Voxels | Spacing | list[Voxels | Spacing | None] | None = None,
     between: Callable[[Look], None] | None = None,
 ) -> Iterator[TrainingEvent[Adapter]]:
     """Train an adapter; yield an event for every step.
@@ -110,7 +114,10 @@ def training_events(
     init
         Adapter to go on from; its classes, base, method, ranks and preprocessing are kept.
     pixel_size
-        Micrometres per pixel in the plane, if known; a list where stacks differ.
+        Micrometres per pixel of the stored slices, if known; a list where stacks differ.
+    voxels
+        `Voxels` or the size of one (z, y, x) in any unit, for other planes than z; a list where stacks
+        differ. None: voxels are cubes.
     between
         Called after every step with a function that previews what has been learnt:
         ``look(index, (y, x))`` segments the square around a point of the (first) stack. It may raise to
@@ -133,8 +140,10 @@ def training_events(
     SaltError
         If the loss is not finite time after time.
     """
-    stacks = training_stacks(image, labels, pixel_size)
-    yield from events_of(stacks, config or TrainConfig(), init=init, between=between)
+    config = config or TrainConfig()
+    check_config(config)
+    stacks = training_stacks(image, labels, pixel_size, config.plane, voxels)
+    yield from events_of(stacks, config, init=init, between=between)
 
 
 def events_of(
@@ -144,8 +153,8 @@ def events_of(
     init: Adapter | None = None,
     between: Callable[[Look], None] | None = None,
 ) -> Iterator[TrainingEvent[Adapter]]:
-    """Train on stacks that were checked already (see `training_events`)."""
-    check_type(config, TrainConfig, "config", "a TrainConfig")
+    """Train on stacks that were checked already, of the planes of `config` (see `training_events`)."""
+    check_config(config)
     if init is not None:
         check_type(init, Adapter, "adapter to go on from", "an Adapter, such as Adapter.load(path)")
     clock = Clock.of(config)
@@ -156,6 +165,11 @@ def events_of(
             yield event
             if between is not None:
                 between(run.look)
+
+
+def check_config(config: TrainConfig) -> None:
+    """Raise InputError for a config of another type."""
+    check_type(config, TrainConfig, "config", "a TrainConfig")
 
 
 def _one_stack(images: Sequence[StackLike], init: Adapter | None) -> bool:
@@ -186,7 +200,7 @@ def _start(
         preprocess = choose_preprocess(images, annotations, config, base.spec.input_size, size)
     else:
         init.check_base(base)
-        preprocess = init.preprocess
+        preprocess = replace(init.preprocess, plane=config.plane)
     readers = readers_of(stacks, preprocess)
     # Not counted as training time: decomposing a large base takes minutes, but only the first time.
     with torch.random.fork_rng(devices=[]), clock.stopped():

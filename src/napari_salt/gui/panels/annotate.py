@@ -126,7 +126,7 @@ class AnnotatePanel(Panel):
         self.slices.setWrapping(True)
         self.slices.setResizeMode(QListWidget.ResizeMode.Adjust)
         self.slices.setFixedHeight(LIST_HEIGHT)
-        connect(self.slices.itemClicked, lambda item: self.session.go_to(item.data(VALUE_ROLE)))
+        connect(self.slices.itemClicked, lambda item: self.session.go_to(*item.data(VALUE_ROLE)))
         self.form.addRow(self.table)
         self.form.addRow("painted", self.slices)
 
@@ -263,9 +263,10 @@ class AnnotatePanel(Panel):
 
     def _fill_slices(self) -> None:
         self.slices.clear()
-        for index in self.session.paint.slices if self.session.paint else ():
-            item = QListWidgetItem(str(index))
-            item.setData(VALUE_ROLE, index)
+        plane = self.session.plane
+        for index in self.session.painted_places:
+            item = QListWidgetItem(str(index) if plane == "z" else f"{plane} = {index}")
+            item.setData(VALUE_ROLE, (index, plane))
             self.slices.addItem(item)
 
     def _show_settings(self) -> None:

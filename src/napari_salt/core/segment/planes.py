@@ -1,0 +1,162 @@
+"""Segmenting a volume on planes across its stored slices, or on all three."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.paint.plane_view import PlaneView, in_memory, pixel_size_along, view_along
+from napari_salt.core.paint.preprocess import SliceReader, Window
+from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.planes import AXES, NOTHING_KNOWN, Cut, Voxels, cut_of
+from napari_salt.terms.stack import StackLike
+
+__all__ = ["Predicted", "Volume", "cuts_wanted", "gathered", "own_shape", "reader_along"]
+
+Predicted = tuple[int, NDArray[np.float32], int]
+"""Index, probabilities (K + 1, rows, columns), and number of tiles of a slice."""
+Progress = tuple[int, int]
+"""Slices of planes that are done, and of how many."""
+
+
+class Job(Protocol):
+    """What segments the slices of one plane."""
+
+    adapter: Adapter
+    config: SegmentConfig
+
+    def predicted(self, reader: SliceReader, *, whole_job: bool) -> Iterator[Predicted]:
+        """Predict each wanted slice; warnings are logged for a `whole_job` only."""
+        ...
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A stack with the sizes of its voxels.
+
+    Parameters
+    ----------
+    stack
+        Shape (Z, Y, X) or (Z, Y, X, 3).
+    pixel_size
+        Micrometres per pixel of the stored slices, if known.
+    voxels
+        Their sizes, and how a patient lies in the volume.
+    """
+
+    stack: StackLike
+    pixel_size: float | None = None
+    voxels: Voxels = NOTHING_KNOWN
+
+
+def cuts_wanted(config: SegmentConfig, preprocess: Preprocess, voxels: Voxels) -> tuple[Cut, ...]:
+    """How a volume is cut into the slices that are segmented.
+
+    Raises
+    ------
+    InputError
+        If nothing says which axis follows the plane, or slices of several axes are chosen, or slices are
+        unrelated images or of several time points, and have no other planes.
+    """
+    wanted = preprocess.plane if config.plane == "auto" else config.plane
+    cuts = tuple(cut_of(plane, voxels) for plane in (AXES if wanted == "all" else (wanted,)))
+    if all(cut.stored for cut in cuts):
+        return cuts
+    if len(cuts) > 1 and config.slices is not None:
+        raise InputError("slices were chosen, and all planes are to be averaged; leave out the slices")
+    if preprocess.independent:
+        raise InputError(f"the adapter is for unrelated images, which have no plane {wanted}; use plane z")
+    if config.group is not None:
+        raise InputError(f"plane {wanted} of a time series is not supported; give one, or use plane z")
+    return cuts
+
+
+def reader_along(
+    volume: Volume, cut: Cut, preprocess: Preprocess, window: Window | None = None
+) -> SliceReader:
+    """Reads the slices along `cut`.
+
+    Raises
+    ------
+    InputError
+        As `SliceReader`; or if the volume is a single slice, or memory does not hold it.
+    """
+    stack = view_along(volume.stack, cut, volume.voxels)
+    size = pixel_size_along(cut, volume.pixel_size, volume.voxels)
+    return SliceReader(stack, preprocess, size, window)
+
+
+def gathered(
+    volume: Volume, cuts: Sequence[Cut], job: Job
+) -> Iterator[tuple[Progress | None, int, NDArray[np.float32], int]]:
+    """Predict the slices along `cuts`, and average them.
+
+    All have one intensity window, that of the first. Voxels of slices that are not asked for are
+    background.
+
+    Yields
+    ------
+    progress, index, probabilities, tiles
+        For each slice of a plane; then, with progress None and no tiles, for each slice of the stack.
+
+    Raises
+    ------
+    InputError
+        If memory does not hold the volume and its probabilities.
+    """
+    volume = replace(volume, stack=in_memory(volume.stack))
+    shape = volume.stack.shape[:3]
+    chosen = job.config.slices
+    total = sum(shape[cut.slices] for cut in cuts) if chosen is None else len(set(chosen))
+    sums: NDArray[np.float16] | None = None
+    window: Window | None = None
+    done = 0
+    for cut in cuts:
+        reader = reader_along(volume, cut, job.adapter.preprocess, window)
+        for index, probabilities, tiles in job.predicted(reader, whole_job=window is None):
+            if sums is None:
+                sums = _nothing((len(probabilities), *shape))
+            cut.of(sums, 1)[:, index] += probabilities
+            done += 1
+            yield (done, total), index, probabilities, tiles
+        window = reader.window
+    if sums is None:
+        return
+    for index in range(shape[0]):
+        probabilities = sums[:, index].astype(np.float32)
+        probabilities[0, ~probabilities.any(0)] = 1  # not asked for
+        yield None, index, probabilities / probabilities.sum(0), 0
+
+
+def _nothing(shape: tuple[int, ...]) -> NDArray[np.float16]:
+    """Zeros of shape (K + 1, Z, Y, X).
+
+    Raises
+    ------
+    InputError
+        If memory does not hold them.
+    """
+    needed = math.prod(shape) * np.dtype(np.float16).itemsize
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise InputError(
+            f"the probabilities of all classes in this volume take {needed / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free; use plane z, or a part of the image"
+        )
+    return np.zeros(shape, np.float16)
+
+
+def own_shape(stack: StackLike) -> tuple[int, int]:
+    """(rows, columns) of a slice in voxels."""
+    if isinstance(stack, PlaneView):
+        return stack.own_shape
+    height, width = stack.shape[1:3]
+    return height, width
