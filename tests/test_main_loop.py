@@ -14,7 +14,7 @@ pytestmark = pytest.mark.gui
 SLICES = (0, 15)
 
 
-def test_paint_train_stop_segment_save_load_and_segment_as_the_command_line_does(
+def test_paint_train_stop_segment_save_load_and_again_as_the_command_line_does(
     make_napari_viewer, tmp_path
 ):
     (image, _, _), (paint, _, _) = two_painted_slices()
