@@ -14,9 +14,7 @@ pytestmark = pytest.mark.gui
 SLICES = (0, 15)
 
 
-def test_paint_train_stop_segment_save_load_and_again_as_the_command_line_does(
-    make_napari_viewer, tmp_path
-):
+def test_paint_train_stop_segment_save_load_and_again_as_the_command_line_does(make_napari_viewer, tmp_path):
     (image, _, _), (paint, _, _) = two_painted_slices()
     desk = Desk(make_napari_viewer(show=True), tmp_path / "first", "lite-medsam")
     _, painted = desk.open(image, paint)
