@@ -8,8 +8,10 @@ import pytest
 import torch
 import zarr
 
+from napari_salt.core.paint.annotations import read_annotations
+from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.preprocess import SliceReader, intensity_window, resize
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.config import Preprocess, TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.stack import to_micrometres
 
@@ -243,3 +245,49 @@ def test_resizing_keeps_means_and_places():
         y, x = (int(share * length) for share, length in zip((24 / 64, 40 / 64), size, strict=True))
         assert small[0, 0, y, x] == pytest.approx(1)
     assert resize(image, (64, 64)) is image
+
+
+def faded(share, *, noise=0.0, count=40):
+    """A stack that fades linearly to `share`, and how bright each slice is."""
+    random = np.random.default_rng(0)
+    light = np.linspace(1, share, count) * (1 + noise * random.standard_normal(count))
+    return (1000 * light[:, None, None] * random.random((count, 32, 32))).astype(np.uint16), light
+
+
+def test_a_window_follows_a_stack_that_fades():
+    stack, light = faded(0.4)
+    bright = [
+        SliceReader(stack, Preprocess(fade=fade)).raw(index).mean()
+        for fade in (False, True)
+        for index in (2, 37)
+    ]
+    assert bright[1] / bright[0] == pytest.approx(light[37] / light[2], rel=0.05)
+    assert bright[3] / bright[2] == pytest.approx((light[37] / light[2]) ** 0.5, rel=0.07)
+
+
+@pytest.mark.parametrize(
+    ("share", "noise", "fades"),
+    [(0.4, 0, True), (0.5, 0.05, True), (0.9, 0, False), (0.5, 0.5, False), (1, 0.3, False)],
+)
+def test_only_a_steady_and_strong_trend_is_fading(share, noise, fades):
+    stack, _ = faded(share, noise=noise)
+    assert (intensity_window(stack, (0.1, 99.9), fade=True).fade != (1, 1)) == fades
+    assert intensity_window(stack, (0.1, 99.9)).fade == (1, 1)
+    assert intensity_window(stack[:10], (0.1, 99.9), fade=True).fade == (1, 1), "too few slices to tell"
+
+
+def test_a_stack_with_values_that_are_not_finite_is_not_asked_whether_it_fades():
+    stack = faded(0.4)[0].astype(np.float32)
+    stack[3, 4, 5] = np.nan
+    assert intensity_window(stack, (0.1, 99.9), fade=True).fade == (1, 1)
+
+
+def test_an_adapter_learns_of_fading_by_itself():
+    stack, _ = faded(0.4)
+    for image, fade in ((stack, True), (faded(1)[0], False)):
+        labels = np.zeros(image.shape, np.uint8)
+        labels[3, 4:20, 4:20] = 1
+        annotations = read_annotations(labels)
+        assert choose_preprocess([image], annotations, TrainConfig(), 64, None).fade == fade
+        unrelated = TrainConfig(independent=True)
+        assert not choose_preprocess([image], annotations, unrelated, 64, None).fade

@@ -31,6 +31,8 @@ from napari_salt.terms.text import printable, shortened
 __all__ = ["AdapterCard", "ClassInfo", "class_names", "described", "parameters_in"]
 
 FORMAT, FORMAT_VERSION = "napari-salt", "1"
+LATER = ("plane", "fade")
+"""Settings of the preprocessing that the first files did not have."""
 MAX_CLASSES, MAX_VALUE, SHOWN_CLASSES = 255, 2**31 - 1, 8
 HEADER_LENGTH_BYTES = 8
 TEXT_FIELDS = ("name", "description", "author", "license")
@@ -312,8 +314,10 @@ def _settled(method: Method, salt: SaltConfig) -> SaltConfig:
 
 
 def _as_written(preprocess: Preprocess) -> dict[str, Any]:
-    """Its fields; without the plane where that is z, so that versions that knew no other read the file."""
-    return {name: value for name, value in asdict(preprocess).items() if (name, value) != ("plane", "z")}
+    """Its fields; without those of later versions where they change nothing, so that earlier ones read it."""
+    default = asdict(Preprocess())
+    values = asdict(preprocess).items()
+    return {name: value for name, value in values if name not in LATER or value != default[name]}
 
 
 def _short(metadata: Mapping[str, str], field: str) -> str:

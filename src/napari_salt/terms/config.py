@@ -118,6 +118,8 @@ class Preprocess:
         them. None (older adapters, and classes that are the brightest or darkest percent): no limit.
     plane
         Which planes of the training stack were painted.
+    fade
+        Whether the window follows a stack that fades with depth.
     """
 
     channels: int = 1
@@ -128,6 +130,7 @@ class Preprocess:
     turns: bool = False
     reach: float | None = None
     plane: Plane = "z"
+    fade: bool = False
 
     def __post_init__(self) -> None:
         low, high = self.percentiles

@@ -14,7 +14,7 @@ from napari_salt.core.paint.annotations import (
     painted_diameter,
 )
 from napari_salt.core.paint.objects import as_one_class
-from napari_salt.core.paint.preprocess import ROBUST, intensity_window
+from napari_salt.core.paint.preprocess import EVEN, ROBUST, intensity_window
 from napari_salt.core.tiles import possible_overlap, tiles_of
 from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
 from napari_salt.terms.stack import StackLike, check_stack
@@ -84,7 +84,12 @@ def choose_preprocess(
         turns=not oriented,
         reach=choose_reach(images, painted, independent=config.independent),
         plane=config.plane,
+        fade=not config.independent and any(_fades(image) for image in images),
     )
+
+
+def _fades(image: StackLike) -> bool:
+    return intensity_window(image, ROBUST, fade=True).fade != EVEN
 
 
 def choose_reach(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import theilslopes
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,12 +29,45 @@ ROBUST = (1, 99)
 """Percentiles that half a percent of the voxels hardly moves."""
 
 
+EVEN = (1.0, 1.0)
+"""Of a stack that does not fade."""
+STEADY, FADED = 0.8, 0.75
+"""A stack fades if a line explains so much of its brightness's variance, and falls to this share."""
+
+
 @dataclass(frozen=True)
 class Window:
-    """Intensities that become 0 and 1, one pair per channel."""
+    """Intensities that become 0 and 1, one pair per channel.
+
+    Parameters
+    ----------
+    low, high
+        Of the whole stack.
+    fade
+        By how much the distance from `low` to `high` is larger at the first and at the last slice; linear in
+        between (see `fading`).
+    """
 
     low: tuple[float, ...]
     high: tuple[float, ...]
+    fade: tuple[float, float] = EVEN
+
+    def scaled(self, plane: NDArray[Any], place: float) -> NDArray[np.float32]:
+        """Values (Y, X) or (Y, X, C) as shares of the window, shape (C, Y, X).
+
+        Parameters
+        ----------
+        plane
+            Values of a slice.
+        place
+            Where in the stack it lies, 0 to 1.
+        """
+        first, last = self.fade
+        low = np.asarray(self.low)[:, None, None]
+        reach = (np.asarray(self.high)[:, None, None] - low) * (first + place * (last - first))
+        channels = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
+        shares: NDArray[np.float32] = ((channels - low) / reach).astype(np.float32)
+        return shares
 
 
 @dataclass
@@ -83,7 +117,8 @@ class SliceReader:
             )
         self._warned = False
         if self.window is None and not self.preprocess.independent:
-            self.window = intensity_window(self.stack, self.preprocess.percentiles, self.preprocess.reach)
+            rule = self.preprocess
+            self.window = intensity_window(self.stack, rule.percentiles, rule.reach, fade=rule.fade)
 
     def __len__(self) -> int:
         return int(self.stack.shape[0])
@@ -94,11 +129,8 @@ class SliceReader:
         window = self.window or intensity_window(
             plane[None], self.preprocess.percentiles, self.preprocess.reach, what=f"image {index}"
         )
-        low = np.asarray(window.low)[:, None, None]
-        high = np.asarray(window.high)[:, None, None]
-        channels = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
-        values: NDArray[np.float32] = np.clip((channels - low) / (high - low), 0, 1).astype(np.float32)
-        missing = ~np.isfinite(channels)
+        values = np.clip(window.scaled(plane, index / max(1, len(self) - 1)), 0, 1)
+        missing = ~np.isfinite(plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0))
         if missing.any():
             values[missing] = 0
             self._warn_missing(index, int(missing.sum()))
@@ -125,6 +157,7 @@ def intensity_window(
     percentiles: tuple[float, float],
     reach: float | None = None,
     *,
+    fade: bool = False,
     what: str = "the image",
 ) -> Window:
     """Measure the intensities that become 0 and 1, per channel, on at most 16 evenly spaced slices.
@@ -143,6 +176,8 @@ def intensity_window(
         The lower and the upper one, 0 to 100.
     reach
         Share of the range between the 1st and 99th percentile; None: no limit.
+    fade
+        Whether the window follows a stack that fades with depth (see `fading`).
     what
         Name of the stack in messages.
 
@@ -161,7 +196,38 @@ def intensity_window(
     return Window(
         tuple(low for low, _ in pairs),
         tuple(high if high > low else low + 1 for low, high in pairs),
+        fading(sample) if fade else EVEN,
     )
+
+
+def fading(sample: NDArray[Any]) -> tuple[float, float]:
+    """How a window follows a stack that fades steadily with depth, as light is absorbed and scattered.
+
+    The 99th percentile above the 10th is fitted by a line over the slices (Theil-Sen). The window follows it
+    by its square root: half of the way, because some of a trend may be what the stack shows.
+
+    Parameters
+    ----------
+    sample
+        Evenly spaced slices of the stack, shape (n, Y, X) or (n, Y, X, C).
+
+    Returns
+    -------
+    tuple of float
+        See `Window`; (1, 1) unless the fading is steady and strong (see `STEADY`, `FADED`).
+    """
+    values = sample.reshape(len(sample), -1).astype(np.float64)
+    if len(sample) < WINDOW_SLICES or not np.isfinite(values).all():
+        return EVEN
+    dark, bright = np.percentile(values, (10, 99), axis=1)
+    extent, place = bright - dark, np.linspace(0, 1, len(sample))
+    slope, start, _, _ = theilslopes(extent, place)
+    left = ((extent - start - slope * place) ** 2).sum() / max(((extent - extent.mean()) ** 2).sum(), 1e-12)
+    ends = np.array([start, start + slope])
+    if ends.min() <= 0 or 1 - left < STEADY or ends.min() > FADED * ends.max():
+        return EVEN
+    first, last = np.sqrt(ends / ends.mean()).tolist()
+    return first, last
 
 
 def window_slices(count: int) -> list[int]:

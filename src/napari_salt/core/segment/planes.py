@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.paint.plane_view import PlaneView, in_memory, pixel_size_along, view_along
-from napari_salt.core.paint.preprocess import SliceReader, Window
+from napari_salt.core.paint.preprocess import EVEN, SliceReader, Window
 from napari_salt.terms.config import Preprocess, SegmentConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.planes import AXES, NOTHING_KNOWN, Cut, Voxels, cut_of
@@ -127,7 +127,7 @@ def gathered(
             cut.of(sums, 1)[:, index] += probabilities
             done += 1
             yield (done, total), index, probabilities, tiles
-        window = reader.window
+        window = reader.window and replace(reader.window, fade=EVEN)  # it is along the first cut's slices
     if sums is None:
         return
     for index in range(shape[0]):
