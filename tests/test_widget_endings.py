@@ -94,7 +94,7 @@ class Slow:
         self.data, self.shape, self.dtype, self.ndim = data, data.shape, data.dtype, data.ndim
 
     def __getitem__(self, key):
-        time.sleep(0.1)
+        time.sleep(0.3)
         return self.data[key]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from tqdm import tqdm
 
+from napari_salt.terms.pace import Pace
 from napari_salt.terms.text import printable
 
 __all__ = ["Interruption", "PlainFormatter", "begun", "duration", "progress_bar", "say", "tell"]
@@ -105,6 +106,7 @@ class _Lines:
     def __init__(self, total: int | None, text: str, done: int) -> None:
         self.total, self.n = total, done
         self._text, self._tenths = text, -1
+        self._pace = Pace()
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +117,7 @@ class _Lines:
     def update(self, more: float = 1) -> None:
         """Advance by `more` steps."""
         self.n = round(self.n + more)
+        self._pace.reached(self.n)
         self.set_postfix()
 
     def set_postfix(self, **_values: object) -> None:
@@ -122,7 +125,8 @@ class _Lines:
         tenths = 10 * self.n // self.total if self.total else 0
         if tenths > self._tenths:
             self._tenths = tenths
-            tell(f"{self._text}: {10 * tenths} %")
+            left = self._pace.seconds_left(self.total or 0)
+            tell(f"{self._text}: {10 * tenths} %" + ("" if left is None else f", {duration(left)} left"))
 
     def write(self, text: str, file: Any = None) -> None:
         """Write a line of text."""

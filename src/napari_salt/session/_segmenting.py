@@ -18,6 +18,7 @@ from napari_salt.session._layers import Output
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import values_of
+from napari_salt.terms.pace import Pace
 from napari_salt.terms.slice_ranges import check_slices, parse_slices
 from napari_salt.terms.stack import result_dtype
 from napari_salt.terms.text import unpathed
@@ -68,6 +69,12 @@ class Segmenting(SessionJob):
     def __init__(self, session: SessionState) -> None:
         super().__init__(session, session.changed.segmenting)
         self._result: Result | None = None
+        self._pace = Pace()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds that the run still takes; None if they are few, or not known yet."""
+        return self._pace.seconds_left(1)
 
     @property
     def cannot(self) -> str:
@@ -138,15 +145,20 @@ class Segmenting(SessionJob):
             found = message.result
             if found.done is not None:
                 self.note = f"plane {found.done[0]} of {found.done[1]}"
-                self._show(found.done[0] / found.done[1])
+                self._reached(found.done[0] / found.done[1])
                 self._changed.emit()
                 return
             result.output.write(found.index, found.labels, found.probabilities)
             result.done.add(found.index)
             if found.final:
                 result.final.add(found.index)
-            self._show(len(result.wanted & result.done) / len(result.wanted))
+            self._reached(len(result.wanted & result.done) / len(result.wanted))
         self._changed.emit()
+
+    def _reached(self, fraction: float) -> None:
+        """Show how much is done, 0 to 1."""
+        self._pace.reached(fraction)
+        self._show(fraction)
 
     def end(self) -> None:
         """Close the progress bar; warn if the layer holds classes where objects were asked for."""
@@ -182,6 +194,7 @@ class Segmenting(SessionJob):
         result.wanted = result.wanted | set(slices) if result.left else set(slices)
         result.done -= set(slices)
         self._result = result
+        self._pace = Pace()
         self._begin("SALT segmenting")
         session.run("segment", self._job(session.source, session.adapter, config))
 

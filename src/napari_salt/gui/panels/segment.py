@@ -13,6 +13,7 @@ from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session
+from napari_salt.terms.pace import short_duration
 
 __all__ = ["SegmentPanel"]
 
@@ -100,7 +101,9 @@ class SegmentPanel(Panel):
         self.bar.setVisible(running)
         self.bar.setRange(0, max(1, wanted))
         self.bar.setValue(done)
-        self.bar.setFormat(segmenting.note or f"{done} of {wanted} slices")
+        seconds = segmenting.seconds_left
+        more = "" if seconds is None else f", {short_duration(seconds)} left"
+        self.bar.setFormat((segmenting.note or f"{done} of {wanted} slices") + more)
         size = segmenting.bytes_needed / GB
         where = "disk (OME-Zarr)" if segmenting.on_disk else "memory"
         self.place.setText(f"The whole stack takes {size:.2g} GB and goes to {where}." if size else "")

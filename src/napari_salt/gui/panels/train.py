@@ -15,6 +15,7 @@ from napari_salt.terms.options import options_of
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session
+from napari_salt.terms.pace import short_duration
 
 __all__ = ["TrainPanel"]
 
@@ -97,7 +98,7 @@ class TrainPanel(Panel):
         if running:
             self.bar.setValue(round(1000 * history.fraction))
             left = history.seconds_left
-            self.bar.setFormat("%p %" if left is None else f"%p %, {_duration(left)} left")
+            self.bar.setFormat("%p %" if left is None else f"%p %, {short_duration(left)} left")
         infos = session.classes
         names, colors = ({i.value: getattr(i, key) for i in infos} for key in ("name", "color"))
         self.plot.show_history(history, names, colors)
@@ -105,9 +106,3 @@ class TrainPanel(Panel):
         self.words.setVisible(bool(self.words.text()))
         if session.options.train.unpainted == "ignore":
             self.words.setToolTip("Unpainted pixels are unknown: only painted ones are scored.")
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as text, such as "2:13 min" or "45 s"."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"
