@@ -291,3 +291,16 @@ def test_an_adapter_learns_of_fading_by_itself():
         assert choose_preprocess([image], annotations, TrainConfig(), 64, None).fade == fade
         unrelated = TrainConfig(independent=True)
         assert not choose_preprocess([image], annotations, unrelated, 64, None).fade
+
+
+@pytest.mark.parametrize(
+    ("pixel_size", "turns"), [(None, True), (0.5, True), (49, True), (50, False), (1000, False)]
+)
+def test_the_parts_of_a_body_keep_their_orientation(pixel_size, turns):
+    image = faded(1)[0]
+    labels = np.zeros(image.shape, np.uint8)
+    labels[3, :9, :9] = labels[9, 20:, 20:] = 1
+    annotations = read_annotations(labels)
+    assert choose_preprocess([image], annotations, TrainConfig(), 64, pixel_size).turns == turns
+    told = TrainConfig(orientation="any")
+    assert choose_preprocess([image], annotations, told, 64, pixel_size).turns

@@ -57,7 +57,16 @@ def after(scores, steps=100):
         ({}, painted(5, 15), {}, "paint slice 27 as well: too little is painted"),
         ({7: 0.9, 9: 0.3}, painted(5, 15, rare=4), {}, "paint more of label 9 "),
         ({7: 0.9, 9: 0.3}, painted(5, 15, rare=32), {"n_slices": 16}, "paint more of label 9 "),
-        ({7: 0.6, 9: 0.55}, painted(5, 15, rare=4), {}, "paint slice 27 as well"),
+        ({7: 0.75, 9: 0.7}, painted(5, 15, rare=4), {}, "paint slice 27 as well"),
+        (
+            {7: 0.6, 9: 0.55},
+            painted(5, 15),
+            {"turns": True},
+            "let orientation be fixed: crops were turned",
+        ),
+        ({7: 0.6, 9: 0.55}, painted(5, 15), {"turns": False}, "paint slice 27 as well"),
+        ({7: 0.6}, painted(5, 15), {"turns": True}, "paint slice 27 as well"),
+        ({7: 0.6}, painted(5, 15), {"plane": "coronal"}, "paint slice 27 of plane coronal as well"),
         (
             {7: 0.95},
             painted(5, 15),
@@ -74,6 +83,8 @@ def after(scores, steps=100):
 def test_what_would_help_most(scores, paint, more, said):
     options = {"n_slices": 40, "worse": False} | more
     adapter = after(scores, options.pop("steps", 100))
+    rule = {name: options.pop(name) for name in ("turns", "plane") if name in options}
+    adapter = replace(adapter, preprocess=replace(adapter.preprocess, **rule))
     assert said in what_helps(adapter, paint, **options)
 
 

@@ -24,6 +24,9 @@ __all__ = ["REACH", "choose_pixel_scale", "choose_preprocess", "choose_reach"]
 REACH, CLIPPED = 0.25, 0.1
 """Reach of the intensity window, and the share of a class that must not lie beyond it."""
 
+BODY = 50.0
+"""Micrometres per pixel from which a stack shows a body, whose parts keep their orientation."""
+
 MAX_UPSCALING = 8.0
 NEARLY_WHOLE = 0.7
 OBJECT = 28.0
@@ -65,8 +68,9 @@ def choose_preprocess(
     first = images[0]
     painted = as_one_class(annotations.slices) if annotations.border else annotations.slices
     height, width = first.shape[1:3]
+    of_a_body = pixel_size is not None and pixel_size >= BODY
     oriented = config.orientation == "fixed" or (
-        config.orientation == "auto" and orientation_matters(painted)
+        config.orientation == "auto" and (of_a_body or orientation_matters(painted))
     )
     scale = config.pixel_scale or choose_pixel_scale(
         [each for each in painted if each.stack == 0],

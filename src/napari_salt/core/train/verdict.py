@@ -15,6 +15,7 @@ from napari_salt.core.train.run import GOOD
 from napari_salt.core.train.validation import mean_dice
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.planes import Plane
 
 __all__ = ["Verdict", "compared", "few_steps", "verdict_on", "what_helps"]
 
@@ -22,6 +23,8 @@ FEW_STEPS = 20
 """Fewer steps hardly change the base; a busy machine may take minutes for as few."""
 RARE, BEHIND = 0.2, 0.1
 """A class with less than this share of the most painted one's pixels, found worse than the others by that."""
+POOR = 0.7
+"""Mean held-out Dice of several classes below which a wrong orientation is likely: it mixes them."""
 MANY_SLICES = 5
 """With as many painted slices, time or another base helps more than one more slice."""
 
@@ -106,13 +109,18 @@ def what_helps(adapter: AdapterCard, annotations: Annotations, n_slices: int | N
     few = few_steps(adapter)
     if few:
         return few
-    another = _another_slice(annotations, n_slices)
+    another = _another_slice(annotations, n_slices, adapter.preprocess.plane)
     if not scores:
         return f"paint {another} as well: too little is painted to hold something out"
     rare = _rare_class(adapter, annotations)
     if rare is not None:
         name = next(info.name for info in adapter.classes if info.value == rare)
         return f"paint more of label {rare} ({name}): it is rarely painted, held-out Dice {scores[rare]:.2f}"
+    if adapter.preprocess.turns and len(scores) > 1 and mean_dice(scores.values()) < POOR:
+        return (
+            "where up is up on every slice (anatomy), let orientation be fixed: crops were turned; else paint "
+            f"{another} as well"
+        )
     if mean_dice(scores.values()) >= GOOD and not worse:
         return f"look at {another}, and paint there what is found wrong"
     if len(annotations.slices) < MANY_SLICES:
@@ -132,7 +140,7 @@ def few_steps(adapter: AdapterCard) -> str:
     )
 
 
-def _another_slice(annotations: Annotations, n_slices: int | None) -> str:
+def _another_slice(annotations: Annotations, n_slices: int | None, plane: Plane) -> str:
     """The slice farthest from all paint and from the ends of the stack, which are often empty."""
     if n_slices is None:
         return "another image"
@@ -140,7 +148,7 @@ def _another_slice(annotations: Annotations, n_slices: int | None) -> str:
     distance = np.abs(np.arange(n_slices)[:, None] - known).min(1)
     if distance.max() < 1:
         return "what is left of the painted slices"
-    return f"slice {distance.argmax()}"
+    return f"slice {distance.argmax()}" + ("" if plane == "z" else f" of plane {plane}")
 
 
 def _rare_class(adapter: AdapterCard, annotations: Annotations) -> int | None:
