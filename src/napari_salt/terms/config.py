@@ -261,8 +261,8 @@ class TrainConfig:
     orientation: Orientation = option(
         "auto",
         "Fixed: up is up on every slice (anatomy). Any: a turned or mirrored slice is as good (cells). "
-        "Automatic takes it for fixed where classes keep their place from slice to slice, or where pixels are "
-        "known to be of 50 micrometres or more.",
+        "Automatic takes it for fixed where classes keep their place from slice to slice, or where pixels "
+        "are known to be of 50 micrometres or more.",
         "paint",
         choices={"auto": "automatic", "fixed": "fixed", "any": "any"},
     )

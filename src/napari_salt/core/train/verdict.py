@@ -118,7 +118,7 @@ def what_helps(adapter: AdapterCard, annotations: Annotations, n_slices: int | N
         return f"paint more of label {rare} ({name}): it is rarely painted, held-out Dice {scores[rare]:.2f}"
     if adapter.preprocess.turns and len(scores) > 1 and mean_dice(scores.values()) < POOR:
         return (
-            "where up is up on every slice (anatomy), let orientation be fixed: crops were turned; else paint "
+            "where up is up on all slices (anatomy), let orientation be fixed: crops were turned; or paint "
             f"{another} as well"
         )
     if mean_dice(scores.values()) >= GOOD and not worse:
