@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_salt.engine._messages import SliceScored, Suggest
@@ -49,7 +50,8 @@ class Suggesting(SessionJob):
             session.problem.emit(self.cannot, "suggest")
             return
         try:
-            config = session.options.segment_config(None, session.source.group)
+            # What is suggested is a slice as it is stored, however the stack is segmented.
+            config = replace(session.options.segment_config(None, session.source.group), plane="z")
         except SaltError as error:
             session.problem.emit(str(error), "suggest")
             return

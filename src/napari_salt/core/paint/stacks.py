@@ -113,15 +113,17 @@ def _along(stack: TrainingStack, plane: Plane, voxels: Voxels) -> TrainingStack:
         If the paint lies on other planes; or as `view_along`.
     """
     cut = cut_of(plane, voxels)
-    if not cut.stored:
-        paint = cut.of(in_memory(stack.labels))
-        check_not_across(
-            {index: paint[index] for index in np.flatnonzero(paint.any((1, 2))).tolist()},
-            (AXES[cut.rows], AXES[cut.columns]),
-        )
+    if cut.stored:
+        return stack
+    labels = in_memory(stack.labels)
+    paint = cut.of(labels)
+    check_not_across(
+        {index: paint[index] for index in np.flatnonzero(paint.any((1, 2))).tolist()},
+        (AXES[cut.rows], AXES[cut.columns]),
+    )
     return TrainingStack(
         view_along(stack.image, cut, voxels),
-        view_along(stack.labels, cut, voxels, labels=True),
+        view_along(labels, cut, voxels, labels=True),
         pixel_size_along(cut, stack.pixel_size, voxels),
     )
 
