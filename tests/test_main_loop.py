@@ -54,7 +54,6 @@ def stopped_after_two_steps(desk):
     desk.finish()
     assert history.steps[-1] <= steps + 1
     assert desk.session.adapter.card.training["steps"] <= steps + 1
-    assert len(desk.widget.train.plot.listDataItems()) == 2
     assert not desk.problems
 
 

@@ -121,7 +121,6 @@ def uncertainty_events(
     if candidates < 1:
         raise InputError(f"candidates is {candidates}; give a number of slices from 1")
     config = config or SegmentConfig()
-    check_arguments(adapter, config)
     stack, pixel_size = on_plane(stack, adapter, config, pixel_size, voxels)
     wanted = range(stack.shape[0]) if config.slices is None else config.slices
     painted = set(painted_slices(stack, adapter))
@@ -151,6 +150,7 @@ def on_plane(
     InputError
         If it is all planes, or as `planes.cuts_wanted` and `planes.reader_along`.
     """
+    check_arguments(adapter, config)
     stack = as_stack(stack, "stack")
     known = voxels_of(voxels)
     cut, *others = cuts_wanted(replace(config, slices=None), adapter.preprocess, known)
