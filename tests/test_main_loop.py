@@ -5,6 +5,8 @@ import pytest
 
 pytest.importorskip("pytestqt")
 
+import segment_anything  # noqa: F401 - with all of torch, before the graphics driver: cli.main computes here
+
 from gui import Desk, bytes_of
 from napari_salt import cli, samples
 from napari_salt.gui._sample_data import two_painted_slices
