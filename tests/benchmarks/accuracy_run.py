@@ -101,7 +101,7 @@ def adapted(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tuple[P
     """Labels of all parts' slices by an adapted base, and what its training was like."""
     adapter: Adapter | None = None
     began, worked = time.monotonic(), time.process_time()
-    for event in training_events(parts[0].image, paint.labels, config):
+    for event in training_events(parts[0].image, paint.labels, config, pixel_size=parts[0].pixel_size):
         adapter = event.adapter or adapter
     if adapter is None:
         raise RuntimeError("training ended without an adapter")
@@ -127,7 +127,9 @@ def adapted(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tuple[P
 def segmented(part: Part, adapter: Adapter, segmenter: Segmenter) -> Planes:
     """Labels of the part's slices."""
     config = SegmentConfig(slices=part.slices, views=VIEWS)
-    return [result.labels for result in segmentation_events(part.image, adapter, config, segmenter=segmenter)]
+    size = part.pixel_size
+    events = segmentation_events(part.image, adapter, config, pixel_size=size, segmenter=segmenter)
+    return [result.labels for result in events]
 
 
 def from_scratch(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tuple[Planes, dict[str, Any]]:
@@ -136,7 +138,7 @@ def from_scratch(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tu
 
     annotations = annotated(paint)
     image, size = parts[0].image, base_spec(BASE).input_size
-    preprocess = choose_preprocess([image], annotations, config, size, None)
+    preprocess = choose_preprocess([image], annotations, config, size, parts[0].pixel_size)
     readers = [SliceReader(part.image, preprocess) for part in parts]
     wanted = scored_slices(readers, parts)
     return unet_segmentation(readers[0], annotations, wanted, size, config.steps or STEPS, config.seed)
@@ -162,7 +164,9 @@ def grown(
     features_of: Features = filter_responses
     if kind == "encoder-forest":
         base = load_base(BASE)
-        preprocess = choose_preprocess([parts[0].image], annotations, config, base.spec.input_size, None)
+        preprocess = choose_preprocess(
+            [parts[0].image], annotations, config, base.spec.input_size, parts[0].pixel_size
+        )
         features_of = encoder_features(Segmenter(base.module, base.spec, 1, None))
     readers = [SliceReader(part.image, preprocess) for part in parts]
     wanted = scored_slices(readers, parts)

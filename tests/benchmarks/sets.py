@@ -43,6 +43,8 @@ class Set:
         File of the pixels to score, or "".
     tiles
         256x256 tiles that a slice takes, at the scale that training chooses.
+    pixel_size
+        Micrometres per pixel, where the source says it, as a file of such a stack would.
     """
 
     title: str
@@ -56,6 +58,7 @@ class Set:
     crop: int = 0
     mask: str = ""
     tiles: int = 1
+    pixel_size: float | None = None
 
 
 BUDGETS: Mapping[str, str] = {
@@ -74,7 +77,7 @@ CASE_DEPTHS = (0.25, 0.5, 0.7)
 HIPPOCAMPI = (1, 33, 51, 84, 136, 158, 177, 205, 228, 250, 279, 301, 322, 341, 366)
 
 SETS: Mapping[str, Set] = {
-    "vnc_sstem_half": Set("EM mitochondria", (2,), (3, 9, 15), (0, 6, 12, 18), tiles=4),
+    "vnc_sstem_half": Set("EM mitochondria", (2,), (3, 9, 15), (0, 6, 12, 18), tiles=4, pixel_size=0.0092),
     "axon_sem": Set(
         "SEM myelin and axons",
         (1, 2),
@@ -84,10 +87,14 @@ SETS: Mapping[str, Set] = {
         crop=512,
         tiles=4,
     ),
-    "fib25_medulla": Set("FIB-SEM cell borders", (1,), (50, 125, 200), (10, 75, 100, 160, 240)),
+    "fib25_medulla": Set(
+        "FIB-SEM cell borders", (1,), (50, 125, 200), (10, 75, 100, 160, 240), pixel_size=0.01
+    ),
     "qcanet_embryo_8cell": Set("embryo nuclei", (1,), (10, 18, 32), (5, 14, 22, 26, 36, 41)),
-    "sct_cord_t2": Set("MRI spinal cord", (1,), (14, 27, 40), (3, 8, 20, 33, 46, 51)),
-    "vertebra_mri": Set("MRI vertebra", (1, 2, 4, 5), (17, 26, 41), (4, 11, 21, 31, 35, 46), merged={3: 4}),
+    "sct_cord_t2": Set("MRI spinal cord", (1,), (14, 27, 40), (3, 8, 20, 33, 46, 51), pixel_size=1000),
+    "vertebra_mri": Set(
+        "MRI vertebra", (1, 2, 4, 5), (17, 26, 41), (4, 11, 21, 31, 35, 46), merged={3: 4}, pixel_size=1500
+    ),
     "hvsmr2_heart_slices": Set(
         "MRI heart, 8 classes",
         tuple(range(1, 9)),
@@ -102,6 +109,7 @@ SETS: Mapping[str, Set] = {
         (8, 16, 24),
         (6, 11, 13, 19, 21, 28),
         cases=tuple(f"hippocampus_{number:03d}" for number in HIPPOCAMPI),
+        pixel_size=1000,
     ),
     "drive": Set(
         "retinal vessels (RGB)",
@@ -117,6 +125,7 @@ SETS: Mapping[str, Set] = {
         (1,),
         (30, 70),
         (*range(0, 21, 5), *range(40, 61, 4), *range(80, 96, 5)),
+        pixel_size=0.1276,
     ),
     "dsb2018_nuclei2d": Set(
         "fluorescence nuclei, single images", (1,), (0, 13, 26), (3, 8, 17, 21, 30, 35), independent=True
@@ -145,19 +154,22 @@ class Part:
         Those that are scored.
     mask
         Where; None: everywhere.
+    pixel_size
+        Micrometres per pixel, if known.
     """
 
     image: NDArray[Any]
     truth: NDArray[np.uint8]
     slices: tuple[int, ...]
     mask: NDArray[np.bool_] | None = None
+    pixel_size: float | None = None
 
 
 def own_part(name: str) -> Part:
     """The set's stack with the slices that are scored."""
     chosen = SETS[name]
     mask = _read(name, chosen.mask) > 0 if chosen.mask else None
-    return Part(_read(name, "image.tif"), _labels(name, "label.tif"), chosen.scored, mask)
+    return Part(_read(name, "image.tif"), _labels(name, "label.tif"), chosen.scored, mask, chosen.pixel_size)
 
 
 def other_parts(name: str) -> list[Part]:
@@ -169,7 +181,8 @@ def other_parts(name: str) -> list[Part]:
     for case in chosen.cases:
         truth = _labels(name, f"cases/{case}_label.tif")
         slices = tuple(int(share * len(truth)) for share in CASE_DEPTHS)
-        parts.append(Part(_read(name, f"cases/{case}_image.tif"), truth, slices))
+        image = _read(name, f"cases/{case}_image.tif")
+        parts.append(Part(image, truth, slices, pixel_size=chosen.pixel_size))
     return parts
 
 
