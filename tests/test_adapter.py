@@ -19,8 +19,8 @@ import napari_salt as ns
 import tiny
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.devices import compute_dtype
-from napari_salt.terms.config import Preprocess
 from napari_salt.terms.errors import AdapterError
+from napari_salt.terms.preprocess import Preprocess
 from stacks import names
 
 pytestmark = pytest.mark.usefixtures("tiny_base")

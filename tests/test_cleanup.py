@@ -9,8 +9,9 @@ from scipy import ndimage
 import tiny
 from napari_salt.core.segment.cleanup import cleaned, smoothed
 from napari_salt.core.segment.stack import segmentation_events
-from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 
 CLASSES = np.random.default_rng(0).choice(3, (60, 50), p=(0.4, 0.3, 0.3))
 EIGHT = np.ones((3, 3))

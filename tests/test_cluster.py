@@ -23,8 +23,9 @@ from napari_salt.cli import main
 from napari_salt.core.segment.cluster import cluster_results
 from napari_salt.core.segment.stack import segmentation_events
 from napari_salt.io import read_stack
-from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 from stacks import multiscales, names, ome_zarr, save
 
 IMAGE, _ = tiny.discs(12)

@@ -17,7 +17,7 @@ from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
 from napari_salt.core.train.averaging import MovingAverage
 from napari_salt.core.train.steps import loss_and_gradients
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.preprocess import Preprocess
 
 GPU = torch.device("cuda")
 

@@ -10,7 +10,7 @@ from napari_salt.core.paint.choices import choose_pixel_scale
 from napari_salt.core.paint.crops import Augmentation, CropSampler
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.split import hold_out
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.preprocess import Preprocess
 
 SIZE = 64
 GEOMETRY = Augmentation(turns=True, contrast=0, brightness=0, gamma=0)

@@ -9,7 +9,8 @@ from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.stacks import read_paint, training_stacks
 from napari_salt.core.train.forest import forest_held_out_dice, forest_segmentation
-from napari_salt.terms.config import Preprocess, TrainConfig
+from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.preprocess import Preprocess
 
 
 @pytest.mark.parametrize("colour", [False, True])

@@ -13,8 +13,9 @@ from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.stack import segmentation_events
 from napari_salt.core.segment.whole import segment
 from napari_salt.core.tiles import VIEWS, tiles_of
-from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import DeviceError, InputError
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import label_dtype
 
 pytestmark = pytest.mark.usefixtures("tiny_base")

@@ -16,10 +16,10 @@ from scipy import ndimage
 import napari_salt as ns
 import tiny
 from napari_salt.core.paint.annotations import read_annotations
-from napari_salt.core.paint.choices import REACH, choose_reach
+from napari_salt.core.paint.choices import REACH, choose_reach, robust_windows
 from napari_salt.core.paint.likeness import intensity_profile, unlikeness
 from napari_salt.core.paint.preprocess import SliceReader
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.preprocess import Preprocess
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -177,10 +177,11 @@ def test_it_is_said_before_the_first_slice_is_segmented(tiny_base, caplog):
 def test_the_window_is_limited_where_the_classes_lie_in_it():
     stack = tissue()
     middle = (stack > 1500) & (stack < 2000)
-    assert choose_reach([stack], read_annotations(middle.astype(np.uint8)).slices) == REACH
+    painted = read_annotations(middle.astype(np.uint8)).slices
+    assert choose_reach([stack], painted, robust_windows([stack])) == REACH
     spoiled = stack.copy()
     spoiled.reshape(len(stack), -1)[:, ::200] = 65_535
-    assert choose_reach([spoiled], read_annotations(middle.astype(np.uint8)).slices) == REACH
+    assert choose_reach([spoiled], painted, robust_windows([spoiled])) == REACH
 
 
 @pytest.mark.parametrize("independent", [False, True])
@@ -189,7 +190,7 @@ def test_the_window_is_not_limited_where_the_brightest_is_what_is_looked_for(ind
     sparse[:, 40:46, 40:46] = 2000
     paint = (sparse > 1000).astype(np.uint8)
     slices = read_annotations(paint).slices
-    assert choose_reach([sparse], slices, independent=independent) is None
+    assert choose_reach([sparse], slices, robust_windows([sparse], independent=independent)) is None
     window = SliceReader(sparse, Preprocess(reach=None)).window
     assert window.high[0] == 2000
 

@@ -23,10 +23,11 @@ from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.train.optimizer import relative_adamw
 from napari_salt.core.train.training import training_events
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
+from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.methods import CHOICES, METHODS
 from napari_salt.terms.options import options_of
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.registry import KINDS
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))

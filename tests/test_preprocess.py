@@ -11,8 +11,9 @@ import zarr
 from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.preprocess import SliceReader, intensity_window, resize
-from napari_salt.terms.config import Preprocess, TrainConfig
+from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import to_micrometres
 
 PERCENTILES = (0.1, 99.9)

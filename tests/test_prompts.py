@@ -14,8 +14,8 @@ from napari_salt import samples
 from napari_salt.core.bases.load import load_base
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.segment.prompts import PromptPredictor
-from napari_salt.terms.config import Preprocess
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.prompt_set import PromptSet
 
 BOX = (10.0, 5.0, 50.0, 40.0)

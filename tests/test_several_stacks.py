@@ -20,8 +20,9 @@ from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import read_paint, readers_of, training_stacks
 from napari_salt.core.train import training
 from napari_salt.core.train.forest import forest_held_out_dice
-from napari_salt.terms.config import Preprocess, TrainConfig
+from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 from tiny import QUICK
 
 IMAGE, TRUTH = tiny.discs(6)

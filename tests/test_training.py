@@ -20,8 +20,9 @@ from napari_salt.core.train import run, training
 from napari_salt.core.train.averaging import MovingAverage
 from napari_salt.core.train.steps import warm_start
 from napari_salt.core.train.training import train, training_events
-from napari_salt.terms.config import Preprocess, SaltConfig
+from napari_salt.terms.config import SaltConfig
 from napari_salt.terms.errors import AdapterError, InputError
+from napari_salt.terms.preprocess import Preprocess
 from tiny import QUICK
 
 IMAGE, TRUTH = tiny.discs()

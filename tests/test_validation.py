@@ -8,7 +8,7 @@ from torch import nn
 from napari_salt.core.paint.annotations import IGNORE, PaintedSlice
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.train.validation import held_out_dice, mean_dice
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.preprocess import Preprocess
 
 SIDE = 64
 

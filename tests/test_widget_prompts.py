@@ -11,7 +11,7 @@ from hands import ALT, CTRL, KEYS, NONE
 from napari_salt.core.bases.load import load_base
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.segment.prompts import PromptPredictor
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.prompt_set import PromptSet
 
 pytestmark = pytest.mark.gui

@@ -15,7 +15,8 @@ from napari_salt.core.adapt.adapter import Adapter, ClassInfo
 from napari_salt.core.adapt.segmenter import Segmenter
 from napari_salt.core.bases.load import BASES, BaseModel, BaseSpec, weights_digest
 from napari_salt.terms.cache import file_digests
-from napari_salt.terms.config import Preprocess, SaltConfig, TrainConfig
+from napari_salt.terms.config import SaltConfig, TrainConfig
+from napari_salt.terms.preprocess import Preprocess
 
 SIZE, CHANNELS, PATCH = 64, 32, 8
 SALT = SaltConfig(lora_rank=2)

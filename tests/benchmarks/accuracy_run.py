@@ -35,8 +35,9 @@ from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.segment.stack import segmentation_events
 from napari_salt.core.train.forest import Features, filter_responses, trained_forest
 from napari_salt.core.train.training import training_events
-from napari_salt.terms.config import Preprocess, SaltConfig, SegmentConfig, TrainConfig
+from napari_salt.terms.config import SaltConfig, SegmentConfig, TrainConfig
 from napari_salt.terms.methods import METHODS
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.registry import base_spec
 from napari_salt.terms.stack import check_stack
 

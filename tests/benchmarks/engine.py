@@ -25,7 +25,7 @@ from napari_salt.core.metrics import evaluate
 from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.train.forest import forest_segmentation
-from napari_salt.terms.config import Preprocess
+from napari_salt.terms.preprocess import Preprocess
 
 HERE = Path(__file__).parent
 DATA = HERE.parents[2] / "shared" / "data"

@@ -164,11 +164,6 @@ def voxels_for(image: Stack, plane: Planes) -> Voxels:
     return voxels
 
 
-def plane_of(adapter: Adapter, config: SegmentConfig) -> Planes:
-    """The plane that is asked for, or the adapter's."""
-    return adapter.preprocess.plane if config.plane == "auto" else config.plane
-
-
 def training_summary(adapter: Adapter) -> dict[str, Any]:
     """What ``train --json`` prints."""
     import torch
@@ -244,7 +239,7 @@ def suggest(options: argparse.Namespace) -> Result:
     image = read_image(options)
     adapter = load(options.adapter)
     config = given(options, SegmentConfig())
-    voxels = voxels_for(image, plane_of(adapter, config))
+    voxels = voxels_for(image, config.planes_for(adapter.preprocess))
     stack, pixel_size = on_plane(image.data, adapter, config, image.pixel_size, voxels)
     painted = painted_slices(stack, adapter)
     total = min(MAX_CANDIDATES, stack.shape[0] - len(painted))

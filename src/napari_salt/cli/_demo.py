@@ -18,8 +18,9 @@ from napari_salt.cli._terminal import tell
 from napari_salt.io import read_labels, read_stack, write_labels
 from napari_salt.samples import PAINTED_SLICES, nuclei3d_image, nuclei3d_labels
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
+from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 
 __all__ = ["demo"]
 

@@ -8,13 +8,14 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt.cli._commands import given, load, plane_of, prepare_base, read_image, voxels_for
+from napari_salt.cli._commands import given, load, prepare_base, read_image, voxels_for
 from napari_salt.cli._outputs import Outputs
 from napari_salt.cli._partial import PartialRun, telling_of
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, tell
@@ -28,6 +29,7 @@ from napari_salt.terms.stack import result_dtype
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
     from napari_salt.terms.events import SliceResult
+    from napari_salt.terms.planes import Cut
 
 __all__ = ["run_segmentation", "segment"]
 
@@ -41,8 +43,10 @@ def segment(options: argparse.Namespace) -> Result:
     image = read_image(options)
     adapter = load(options.adapter)
     prepare_base(adapter, options.base)
+    from napari_salt.core.segment.planes import cuts_wanted, in_one_run  # with torch: after all that can fail
+
     config = given(options, SegmentConfig(group=image.group))
-    at_once = in_one_run(image, adapter, config)
+    at_once = in_one_run(cuts_wanted(config, adapter.preprocess, image.voxels), config)
     if at_once and (options.resume or options.dask):
         raise InputError(f"{at_once} in one run; leave out {'--resume' if options.resume else '--dask'}")
     outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
@@ -71,20 +75,6 @@ def segment(options: argparse.Namespace) -> Result:
         also = f" and {options.probabilities}" if options.probabilities else ""
         tell(f"the segmentation of {result['slices']} slices is in {options.out}{also}: {seconds} in all")
     return result, interrupted
-
-
-def in_one_run(image: Stack, adapter: Adapter, config: SegmentConfig) -> str:
-    """What makes the slices depend on each other, so that all are written at the end; or ""."""
-    if across(image, adapter, config):
-        return "planes across the slices are put together"
-    return "the objects of all slices are numbered" if config.objects else ""
-
-
-def across(image: Stack, adapter: Adapter, config: SegmentConfig) -> bool:
-    """Whether planes across the image's slices are segmented."""
-    from napari_salt.core.segment.planes import cuts_wanted
-
-    return not all(cut.stored for cut in cuts_wanted(config, adapter.preprocess, image.voxels))
 
 
 def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Result:
@@ -157,30 +147,28 @@ class _Job:
         chosen = self.config.slices
         return range(len(self.image.data)) if chosen is None or self.across else chosen
 
-    @property
+    @cached_property
+    def cuts(self) -> tuple[Cut, ...]:
+        """How the image is cut into the slices that are segmented."""
+        from napari_salt.core.segment.planes import cuts_wanted
+
+        return cuts_wanted(self.config, self.adapter.preprocess, self.image.voxels)
+
+    @cached_property
     def across(self) -> bool:
-        """Whether planes across the slices are segmented."""
-        return across(self.image, self.adapter, self.config)
+        """Whether planes across the image's slices are segmented."""
+        from napari_salt.core.segment.planes import across
+
+        return across(self.cuts)
 
     @property
     def missing(self) -> tuple[int, ...]:
         """Wanted slices that are not finished."""
         return tuple(index for index in self.wanted if index not in self.finished)
 
-    @property
-    def _steps(self) -> int:
-        """Slices to compute: those of the stack, or of other planes."""
-        from napari_salt.core.segment.planes import cuts_wanted
-
-        if not self.across:
-            return len(self.wanted)
-        if self.config.slices is not None:
-            return len(set(self.config.slices))
-        cuts = cuts_wanted(self.config, self.adapter.preprocess, self.image.voxels)
-        return sum(int(self.image.data.shape[cut.slices]) for cut in cuts)
-
     def compute(self, interruption: Interruption) -> int:
         """Compute the missing slices until all are done or Ctrl-C is pressed; give the number of tiles."""
+        from napari_salt.core.segment.planes import slices_along
         from napari_salt.core.segment.stack import segmentation_events
 
         if not self.missing:
@@ -193,14 +181,15 @@ class _Job:
             self.adapter,
             config,
             pixel_size=self.image.pixel_size,
-            voxels=voxels_for(self.image, plane_of(self.adapter, config)),
+            voxels=voxels_for(self.image, config.planes_for(self.adapter.preprocess)),
             job_slices=len(self.wanted),
         )
         results = begun(events)
         if not self.finished:
             self.partial.begin()
         tiles = 0
-        bar = progress_bar(self._steps, "segmenting", "slice", len(self.finished))
+        steps = slices_along(self.cuts, self.image.data.shape, config) if self.across else len(self.wanted)
+        bar = progress_bar(steps, "segmenting", "slice", len(self.finished))
         with closing(events), bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles

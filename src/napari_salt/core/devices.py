@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
 from torch import Tensor
 
-from napari_salt.terms.errors import DeviceError
+from napari_salt.terms.errors import DeviceError, InputError
 
 __all__ = [
+    "check_room",
     "compute_dtype",
     "fast_cpu",
     "is_out_of_memory",
@@ -28,6 +30,30 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 NO_PRIMITIVE = "could not create a primitive"
 DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65_536
+
+
+def check_room(needed: int, what: str, remedy: str, share: float = 1.0) -> None:
+    """Refuse what takes more than a share of the computer's free memory.
+
+    Parameters
+    ----------
+    needed
+        Bytes.
+    what, remedy
+        For the message: what takes them, and what to do instead.
+    share
+        Of the free memory.
+
+    Raises
+    ------
+    InputError
+        With both figures.
+    """
+    free = psutil.virtual_memory().available
+    if needed > share * free:
+        raise InputError(
+            f"{what} takes {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; {remedy}"
+        )
 
 
 def resolve_device(name: str) -> torch.device:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from napari_salt.core.paint.preprocess import SliceReader
     from napari_salt.core.paint.stacks import TrainingStack
     from napari_salt.core.segment.prompts import ImageEmbedding, PromptPredictor
-    from napari_salt.terms.config import Preprocess
     from napari_salt.terms.events import Preview
+    from napari_salt.terms.preprocess import Preprocess
 
 __all__ = ["Engine", "main"]
 
@@ -206,8 +206,6 @@ class Engine:
         )
         for result in events:
             kept = result if job.probabilities else replace(result, probabilities=result.probabilities[:0])
-            if result.done is not None:
-                kept = replace(kept, labels=result.labels[:0], probabilities=result.probabilities[:0])
             self._send(messages.SliceSegmented(result=kept))
             self._check_stop()
 
@@ -311,7 +309,7 @@ class Engine:
         )
 
     def _embed(self, predictor: PromptPredictor, request: messages.Ask) -> ImageEmbedding:
-        from napari_salt.terms.config import Preprocess
+        from napari_salt.terms.preprocess import Preprocess
 
         preprocess = Preprocess(channels=3 if len(request.image.shape) == 4 else 1)
         reader = self._reader(request.image, preprocess, None)

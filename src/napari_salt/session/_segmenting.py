@@ -180,7 +180,7 @@ class Segmenting(SessionJob):
             return
         try:
             config = session.options.segment_config(slices, session.source.group)
-            if self._across(config, session.adapter):
+            if config.planes_for(session.adapter.card.preprocess) != "z":
                 if len(slices) < session.source.stack.shape[0]:
                     raise InputError(
                         "planes across the slices are put together for the whole stack: press Stack, or "
@@ -209,11 +209,6 @@ class Segmenting(SessionJob):
             adapted=session.adapted,
             probabilities=session.options.probabilities,
         )
-
-    @staticmethod
-    def _across(config: SegmentConfig, adapter: LoadedAdapter) -> bool:
-        """Whether planes across the slices are asked for."""
-        return (adapter.card.preprocess.plane if config.plane == "auto" else config.plane) != "z"
 
     def _reusable(self, slices: Sequence[int]) -> Result | None:
         """The last output, if it was made with the same settings and these slices may be written into it.

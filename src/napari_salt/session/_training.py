@@ -169,8 +169,9 @@ class Training(SessionJob):
                 *((pair.source, pair.snapshot()) for pair in session.other_pairs),
             ]
             group = common_group([(source.layer.name, source.group) for source, _ in pairs])
-            slices = _slices(pairs) if session.plane == "z" else None
-            config = replace(session.options.train_config(slices, names, colors, group), plane=session.plane)
+            plane = session.plane
+            slices = _slices(pairs) if plane == "z" else None
+            config = replace(session.options.train_config(slices, names, colors, group), plane=plane)
             for source, paint in pairs:
                 session.autosave.paint(paint, source.layer.name)
         except SaltError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from napari_salt.terms.config import Preprocess, SaltConfig
+from napari_salt.terms.config import SaltConfig
 from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.limits import (
     CLASS_COLOR,
@@ -26,6 +26,7 @@ from napari_salt.terms.limits import (
     text_of,
 )
 from napari_salt.terms.methods import DEFAULT_METHOD, METHODS, Method, method_of_file
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.text import printable, shortened
 
 __all__ = ["AdapterCard", "ClassInfo", "class_names", "described", "parameters_in"]

@@ -76,7 +76,8 @@ class SliceResult:
         probabilities.
     done
         Where planes across the stored slices are computed first: how many of them are done, and of how many.
-        Such a result tells of progress only; its index and arrays are those of that plane. None: a result.
+        Such a result tells of progress only: its index is that of the plane, its arrays are empty. None: the
+        slice itself.
     """
 
     index: int

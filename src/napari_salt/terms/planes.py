@@ -8,7 +8,18 @@ from typing import Any, Literal
 
 from napari_salt.terms.errors import InputError
 
-__all__ = ["AXES", "NOTHING_KNOWN", "Cut", "Plane", "Planes", "Spacing", "Voxels", "cut_of", "voxels_of"]
+__all__ = [
+    "AXES",
+    "NOTHING_KNOWN",
+    "PLANES",
+    "Cut",
+    "Plane",
+    "Planes",
+    "Spacing",
+    "Voxels",
+    "cut_of",
+    "voxels_of",
+]
 
 Plane = Literal["z", "y", "x", "axial", "coronal", "sagittal"]
 """By the axis that its slices follow (z: as they are stored), or by its name in anatomy."""
@@ -20,6 +31,15 @@ Spacing = tuple[float, float, float]
 """Size of a voxel (z, y, x) in one unit, whichever: only ratios count."""
 
 AXES: tuple[Plane, Plane, Plane] = ("z", "y", "x")
+PLANES: dict[str, str] = {
+    "z": "z (as stored)",
+    "y": "y",
+    "x": "x",
+    "axial": "axial",
+    "coronal": "coronal",
+    "sagittal": "sagittal",
+}
+"""What the panel shows for each plane."""
 ANATOMICAL: tuple[Plane, Plane, Plane] = ("axial", "coronal", "sagittal")
 
 

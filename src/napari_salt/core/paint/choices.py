@@ -14,12 +14,13 @@ from napari_salt.core.paint.annotations import (
     painted_diameter,
 )
 from napari_salt.core.paint.objects import as_one_class
-from napari_salt.core.paint.preprocess import EVEN, ROBUST, intensity_window
+from napari_salt.core.paint.preprocess import EVEN, ROBUST, Window, intensity_window
 from napari_salt.core.tiles import possible_overlap, tiles_of
-from napari_salt.terms.config import Preprocess, SegmentConfig, TrainConfig
+from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import StackLike, check_stack
 
-__all__ = ["REACH", "choose_pixel_scale", "choose_preprocess", "choose_reach"]
+__all__ = ["REACH", "choose_pixel_scale", "choose_preprocess", "choose_reach", "robust_windows"]
 
 REACH, CLIPPED = 0.25, 0.1
 """Reach of the intensity window, and the share of a class that must not lie beyond it."""
@@ -80,24 +81,26 @@ def choose_preprocess(
     )
     if annotations.border and config.pixel_scale is None:
         scale = max(scale, min(OBJECT / painted_diameter(painted), MAX_UPSCALING))
+    windows = robust_windows(images, independent=config.independent)
     return Preprocess(
         check_stack(first),
         scale,
         pixel_size,
         config.independent,
         turns=not oriented,
-        reach=choose_reach(images, painted, independent=config.independent),
+        reach=choose_reach(images, painted, windows),
         plane=config.plane,
-        fade=not config.independent and any(_fades(image) for image in images),
+        fade=any(window is not None and window.fade != EVEN for window in windows),
     )
 
 
-def _fades(image: StackLike) -> bool:
-    return intensity_window(image, ROBUST, fade=True).fade != EVEN
+def robust_windows(images: Sequence[StackLike], *, independent: bool = False) -> list[Window | None]:
+    """Intensities of each stack that few voxels hardly move; None for each where slices are unrelated."""
+    return [None if independent else intensity_window(image, ROBUST, REACH, fade=True) for image in images]
 
 
 def choose_reach(
-    images: Sequence[StackLike], slices: Sequence[PaintedSlice], *, independent: bool = False
+    images: Sequence[StackLike], slices: Sequence[PaintedSlice], windows: Sequence[Window | None]
 ) -> float | None:
     """How far the intensity window goes beyond the 1st and 99th percentile (see `Preprocess`).
 
@@ -110,19 +113,18 @@ def choose_reach(
         Stacks, (Z, Y, X) or (Z, Y, X, 3).
     slices
         The paint of all stacks.
-    independent
-        Whether slices are unrelated images, each with its own intensity window.
+    windows
+        As `robust_windows` gives them; where it is None, each slice has one of its own.
 
     Returns
     -------
     float or None
         A share of the range between these percentiles.
     """
-    whole = [None if independent else intensity_window(image, ROBUST, REACH) for image in images]
     clipped: dict[int, list[NDArray[np.bool_]]] = {}
     for painted in slices:
         plane = np.asarray(images[painted.stack][painted.index])
-        window = whole[painted.stack]
+        window = windows[painted.stack]
         if window is None:
             window = intensity_window(plane[None], ROBUST, REACH, what=f"image {painted.index}")
         low, high = np.array(window.low), np.array(window.high)

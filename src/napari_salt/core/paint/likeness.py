@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from napari_salt.core.paint.preprocess import SliceReader, resize, window_slices
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.config import Preprocess
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 
 __all__ = ["intensity_profile", "mean_profile", "unlikeness"]
 

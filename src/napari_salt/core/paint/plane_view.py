@@ -6,16 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 
-from napari_salt.core.paint.preprocess import resize
+from napari_salt.core.devices import check_room
+from napari_salt.core.paint.preprocess import channels_first, resize
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.planes import AXES, Cut, Spacing, Voxels
 from napari_salt.terms.stack import StackLike
 
-__all__ = ["PlaneView", "in_memory", "pixel_size_along", "view_along"]
+__all__ = ["PlaneView", "in_memory", "own_shape", "pixel_size_along", "view_along"]
 
 SHARE = 0.5
 """Most of the free memory that a volume may take."""
@@ -31,13 +31,12 @@ def in_memory(stack: StackLike) -> NDArray[Any]:
     """
     if isinstance(stack, np.ndarray):
         return stack
-    needed = int(np.prod(stack.shape)) * np.dtype(stack.dtype).itemsize
-    free = psutil.virtual_memory().available
-    if needed > SHARE * free:
-        raise InputError(
-            f"planes across the slices need the whole image in memory: {needed / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} GB are free; use plane z, or a part of the image"
-        )
+    check_room(
+        math.prod(stack.shape) * np.dtype(stack.dtype).itemsize,
+        "the whole image, which planes across the slices need,",
+        "use plane z, or a part of the image",
+        SHARE,
+    )
     return np.stack([np.asarray(stack[index]) for index in range(stack.shape[0])])
 
 
@@ -111,10 +110,18 @@ class PlaneView:
                 for old, new in zip(plane.shape[:2], size, strict=True)
             )
             return plane[rows][:, columns]
-        channels = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
         kind = np.float64 if plane.dtype.itemsize > 2 else np.float32
-        larger = resize(torch.from_numpy(channels.astype(kind))[None], (size[0], size[1]))[0].numpy()
+        channels = torch.from_numpy(channels_first(plane).astype(kind))
+        larger = resize(channels[None], (size[0], size[1]))[0].numpy()
         if plane.dtype.kind != "f":
             larger = np.rint(larger)
         larger = larger.astype(plane.dtype)
         return larger[0] if plane.ndim == 2 else np.moveaxis(larger, 0, -1)
+
+
+def own_shape(stack: StackLike) -> tuple[int, int]:
+    """(rows, columns) of a slice in voxels."""
+    if isinstance(stack, PlaneView):
+        return stack.own_shape
+    height, width = stack.shape[1:3]
+    return height, width

@@ -13,11 +13,11 @@ from scipy.stats import theilslopes
 from torch import Tensor
 from torch.nn import functional as F
 
-from napari_salt.terms.config import Preprocess
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import StackLike, check_pixel_size, check_stack
 
-__all__ = ["SliceReader", "Window", "intensity_window", "resize", "window_slices"]
+__all__ = ["SliceReader", "Window", "channels_first", "intensity_window", "resize", "window_slices"]
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,7 @@ class Window:
         first, last = self.fade
         low = np.asarray(self.low)[:, None, None]
         reach = (np.asarray(self.high)[:, None, None] - low) * (first + place * (last - first))
-        channels = plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
-        shares: NDArray[np.float32] = ((channels - low) / reach).astype(np.float32)
+        shares: NDArray[np.float32] = ((channels_first(plane) - low) / reach).astype(np.float32)
         return shares
 
 
@@ -130,7 +129,7 @@ class SliceReader:
             plane[None], self.preprocess.percentiles, self.preprocess.reach, what=f"image {index}"
         )
         values = np.clip(window.scaled(plane, index / max(1, len(self) - 1)), 0, 1)
-        missing = ~np.isfinite(plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0))
+        missing = ~np.isfinite(channels_first(plane))
         if missing.any():
             values[missing] = 0
             self._warn_missing(index, int(missing.sum()))
@@ -234,6 +233,11 @@ def window_slices(count: int) -> list[int]:
     """Slices that a window is measured on: at most 16 of `count`, evenly spaced."""
     picks: list[int] = np.linspace(0, count - 1, min(count, WINDOW_SLICES)).round().astype(int).tolist()
     return picks
+
+
+def channels_first(plane: NDArray[Any]) -> NDArray[Any]:
+    """A slice (Y, X) or (Y, X, C) as (C, Y, X), a view."""
+    return plane[None] if plane.ndim == 2 else np.moveaxis(plane, -1, 0)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -18,10 +18,11 @@ from napari_salt.core.paint.annotations import (
 from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
 from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import SliceReader
-from napari_salt.terms.config import Preprocess, TrainConfig
+from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.kept_stack import kept
 from napari_salt.terms.planes import AXES, Plane, Voxels, cut_of, voxels_of
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import StackLike, as_stack, check_pixel_size, check_stack
 
 __all__ = ["TrainingStack", "check_shapes", "read_paint", "readers_of", "training_stacks"]

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from skimage.measure import label
 from skimage.segmentation import watershed
 
+from napari_salt.core.devices import check_room
 from napari_salt.core.paint.objects import BORDER, INSIDE
 from napari_salt.core.segment.cleanup import are_neighbours
-from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceResult
 
-__all__ = ["check_room", "numbered", "separated"]
+__all__ = ["check_voxels", "numbered", "separated"]
 
 Objects = NDArray[np.int32]
 
@@ -36,7 +35,7 @@ class _Seen:
     border: NDArray[np.uint8] | None = None
 
 
-def check_room(voxels: int) -> None:
+def check_voxels(voxels: int) -> None:
     """Refuse a volume whose objects cannot be numbered in the free memory.
 
     Raises
@@ -44,12 +43,11 @@ def check_room(voxels: int) -> None:
     InputError
         If `voxels` take more than the free memory.
     """
-    needed, free = voxels * BYTES_PER_VOXEL, psutil.virtual_memory().available
-    if needed > free:
-        raise InputError(
-            f"numbering the objects of {voxels / 1e6:.0f} million voxels takes {needed / 1e9:.1f} GB of "
-            f"memory, and {free / 1e9:.1f} GB are free; segment fewer slices, or close other programs"
-        )
+    check_room(
+        voxels * BYTES_PER_VOXEL,
+        f"numbering the objects of {voxels / 1e6:.0f} million voxels",
+        "segment fewer slices, or close other programs",
+    )
 
 
 def numbered(

@@ -8,18 +8,28 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.core.paint.plane_view import PlaneView, in_memory, pixel_size_along, view_along
+from napari_salt.core.devices import check_room
+from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import EVEN, SliceReader, Window
-from napari_salt.terms.config import Preprocess, SegmentConfig
+from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.planes import AXES, NOTHING_KNOWN, Cut, Voxels, cut_of
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import StackLike
 
-__all__ = ["Predicted", "Volume", "cuts_wanted", "gathered", "own_shape", "reader_along"]
+__all__ = [
+    "Predicted",
+    "Volume",
+    "across",
+    "cuts_wanted",
+    "gathered",
+    "in_one_run",
+    "reader_along",
+    "slices_along",
+]
 
 Predicted = tuple[int, NDArray[np.float32], int]
 """Index, probabilities (K + 1, rows, columns), and number of tiles of a slice."""
@@ -66,9 +76,9 @@ def cuts_wanted(config: SegmentConfig, preprocess: Preprocess, voxels: Voxels) -
         If nothing says which axis follows the plane, or slices of several axes are chosen, or slices are
         unrelated images or of several time points, and have no other planes.
     """
-    wanted = preprocess.plane if config.plane == "auto" else config.plane
+    wanted = config.planes_for(preprocess)
     cuts = tuple(cut_of(plane, voxels) for plane in (AXES if wanted == "all" else (wanted,)))
-    if all(cut.stored for cut in cuts):
+    if not across(cuts):
         return cuts
     if len(cuts) > 1 and config.slices is not None:
         raise InputError("slices were chosen, and all planes are to be averaged; leave out the slices")
@@ -77,6 +87,23 @@ def cuts_wanted(config: SegmentConfig, preprocess: Preprocess, voxels: Voxels) -
     if config.group is not None:
         raise InputError(f"plane {wanted} of a time series is not supported; give one, or use plane z")
     return cuts
+
+
+def across(cuts: Sequence[Cut]) -> bool:
+    """Whether any slices are not those that are stored."""
+    return not all(cut.stored for cut in cuts)
+
+
+def slices_along(cuts: Sequence[Cut], shape: Sequence[int], config: SegmentConfig) -> int:
+    """Number of slices to segment along `cuts` of a volume of `shape`."""
+    return sum(shape[cut.slices] for cut in cuts) if config.slices is None else len(set(config.slices))
+
+
+def in_one_run(cuts: Sequence[Cut], config: SegmentConfig) -> str:
+    """What makes the slices depend on each other, so that one run does all of them; or ""."""
+    if across(cuts):
+        return "planes across the slices are put together"
+    return "the objects of all slices are numbered" if config.objects else ""
 
 
 def reader_along(
@@ -114,8 +141,7 @@ def gathered(
     """
     volume = replace(volume, stack=in_memory(volume.stack))
     shape = volume.stack.shape[:3]
-    chosen = job.config.slices
-    total = sum(shape[cut.slices] for cut in cuts) if chosen is None else len(set(chosen))
+    total = slices_along(cuts, shape, job.config)
     sums: NDArray[np.float16] | None = None
     window: Window | None = None
     done = 0
@@ -123,7 +149,13 @@ def gathered(
         reader = reader_along(volume, cut, job.adapter.preprocess, window)
         for index, probabilities, tiles in job.predicted(reader, whole_job=window is None):
             if sums is None:
-                sums = _nothing((len(probabilities), *shape))
+                full = (len(probabilities), *shape)
+                check_room(
+                    math.prod(full) * np.dtype(np.float16).itemsize,
+                    "the probability of each class in this volume",
+                    "use plane z, or a part of the image",
+                )
+                sums = np.zeros(full, np.float16)
             cut.of(sums, 1)[:, index] += probabilities
             done += 1
             yield (done, total), index, probabilities, tiles
@@ -134,29 +166,3 @@ def gathered(
         probabilities = sums[:, index].astype(np.float32)
         probabilities[0, ~probabilities.any(0)] = 1  # not asked for
         yield None, index, probabilities / probabilities.sum(0), 0
-
-
-def _nothing(shape: tuple[int, ...]) -> NDArray[np.float16]:
-    """Zeros of shape (K + 1, Z, Y, X).
-
-    Raises
-    ------
-    InputError
-        If memory does not hold them.
-    """
-    needed = math.prod(shape) * np.dtype(np.float16).itemsize
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise InputError(
-            f"the probabilities of all classes in this volume take {needed / 1e9:.1f} GB of memory, and "
-            f"{free / 1e9:.1f} GB are free; use plane z, or a part of the image"
-        )
-    return np.zeros(shape, np.float16)
-
-
-def own_shape(stack: StackLike) -> tuple[int, int]:
-    """(rows, columns) of a slice in voxels."""
-    if isinstance(stack, PlaneView):
-        return stack.own_shape
-    height, width = stack.shape[1:3]
-    return height, width

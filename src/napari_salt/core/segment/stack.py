@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,18 @@ from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.adapt.segmenter import Segmenter
 from napari_salt.core.devices import fast_cpu, resolve_device
 from napari_salt.core.paint.likeness import unlikeness
+from napari_salt.core.paint.plane_view import own_shape
 from napari_salt.core.paint.preprocess import SliceReader, Window
 from napari_salt.core.segment.cleanup import cleaned, smoothed
 from napari_salt.core.segment.memory import check_memory
-from napari_salt.core.segment.objects import check_room, numbered
-from napari_salt.core.segment.planes import Predicted, Volume, cuts_wanted, gathered, own_shape, reader_along
+from napari_salt.core.segment.objects import check_voxels, numbered
+from napari_salt.core.segment.planes import Predicted, Volume, across, cuts_wanted, gathered, reader_along
 from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
 from napari_salt.core.segment.threads import ahead
 from napari_salt.core.tiles import VIEWS, possible_overlap, tiles_of
 from napari_salt.terms.config import SegmentConfig
-from napari_salt.terms.errors import InputError, check_type
+from napari_salt.terms.errors import check_type
 from napari_salt.terms.events import SliceResult
 from napari_salt.terms.planes import Cut, Spacing, Voxels, voxels_of
 from napari_salt.terms.slice_ranges import check_slices
@@ -33,7 +34,6 @@ from napari_salt.terms.stack import StackLike, as_stack, label_dtype
 
 __all__ = [
     "check_arguments",
-    "check_for_cluster",
     "nothing_found",
     "segmentation_events",
     "wanted_slices",
@@ -112,7 +112,7 @@ def segmentation_events(
     cuts = cuts_wanted(config, adapter.preprocess, volume.voxels)
     job = _Job(adapter, config, between, segmenter, job_slices)
     count = int(volume.stack.shape[0])
-    if all(cut.stored for cut in cuts):
+    if not across(cuts):
         reader = reader_along(volume, Cut(), adapter.preprocess, window)
         count = len(wanted_slices(config, count))
         results = job.of_slices(reader, whole_job=window is None)
@@ -121,7 +121,7 @@ def segmentation_events(
     with closing(results):
         if config.objects:
             unrelated = adapter.preprocess.independent
-            check_room((1 if unrelated else count) * math.prod(volume.stack.shape[1:3]))
+            check_voxels((1 if unrelated else count) * math.prod(volume.stack.shape[1:3]))
             yield from numbered(
                 results, borders=bool(adapter.border), unrelated=unrelated, group=config.group
             )
@@ -154,9 +154,13 @@ class _Job:
         """Segment slices along `cuts`; all slices of the stack come when these are done."""
         found = False
         for progress, index, probabilities, tiles in gathered(volume, cuts, self):
-            result = replace(self._classified(index, probabilities, tiles), done=progress)
+            if progress is not None:
+                nothing = probabilities[:0]
+                yield SliceResult(index, nothing.astype(np.uint8), nothing, tiles, final=False, done=progress)
+                continue
+            result = self._classified(index, probabilities, tiles)
             found = found or bool(result.labels.any())
-            yield result if progress is None else replace(result, final=False)
+            yield result
         if not found:
             logger.warning(nothing_found(int(volume.stack.shape[0])))
 
@@ -213,14 +217,6 @@ def check_arguments(adapter: Adapter, config: SegmentConfig) -> None:
     """Raise InputError for an adapter or a config of another type, such as a path."""
     check_type(adapter, Adapter, "adapter", "an Adapter, such as Adapter.load(path)")
     check_type(config, SegmentConfig, "config", "a SegmentConfig")
-
-
-def check_for_cluster(adapter: Adapter, config: SegmentConfig, voxels: Voxels, what: str) -> None:
-    """Raise InputError for what one run must do for all slices; `what` asks for a cluster."""
-    if config.objects:
-        raise InputError(f"the objects of all slices are numbered in one run; leave out {what}")
-    if not all(cut.stored for cut in cuts_wanted(config, adapter.preprocess, voxels)):
-        raise InputError(f"planes across the slices are put together in one run; leave out {what}")
 
 
 def wanted_slices(config: SegmentConfig, count: int) -> Sequence[int]:

@@ -10,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.core.segment.stack import (
-    check_arguments,
-    check_for_cluster,
-    nothing_found,
-    segmentation_events,
-)
+from napari_salt.core.segment.planes import cuts_wanted, in_one_run
+from napari_salt.core.segment.stack import check_arguments, nothing_found, segmentation_events
 from napari_salt.terms.config import SegmentConfig
+from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceResult
 from napari_salt.terms.planes import Spacing, Voxels, voxels_of
 from napari_salt.terms.stack import StackLike, as_stack, result_dtype
@@ -78,7 +75,9 @@ def segment(
     check_arguments(adapter, config)
     stack = as_stack(stack, "stack")
     if client is not None:
-        check_for_cluster(adapter, config, voxels_of(voxels), "the client")
+        together = in_one_run(cuts_wanted(config, adapter.preprocess, voxels_of(voxels)), config)
+        if together:
+            raise InputError(f"{together} in one run; leave out the client")
     labels = np.zeros(tuple(stack.shape[:3]), result_dtype(adapter.values, config))
     planes: Iterable[tuple[int, NDArray[np.integer]]]
     if client is None:

@@ -16,7 +16,8 @@ from napari_salt.core.paint.annotations import IGNORE, Annotations
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import TrainingStack, readers_of
-from napari_salt.terms.config import Preprocess, TrainConfig
+from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import check_stack
 
 __all__ = [
