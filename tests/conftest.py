@@ -11,10 +11,8 @@ from collections.abc import Generator
 
 import pytest
 
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # before torch is imported: its threads must not outnumber
-    os.environ["OMP_NUM_THREADS"] = str(  # the processors, here and in the processes that are started
-        max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
-    )
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and in the processes that are started
+"""Threads that wait for each other keep the processors busy, and the tiny base gains nothing by them."""
 
 SECONDS_TO_END = 10
 ENGINES = re.compile(r"engine\._serve|other_engine|warm_engine\.py (?!--serve)")

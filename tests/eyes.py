@@ -135,7 +135,8 @@ class Eyes:
         """The one visible widget of `kind` that `what` is written on, in, beside or about."""
         end = time.monotonic() + LAYOUT_SECONDS
         while not (found := named(self._seen(kind, within), what)):
-            names = [texts(w) + beside(w) for w in self._seen(kind, within)]
+            seen = self._seen(kind, within)
+            names = [[*texts(w), *label] for w, label in zip(seen, beside(seen), strict=True)]
             assert time.monotonic() < end, f"no {what!r} in {within or 'the window'}, but {names}"
             self.rest()
         assert len(found) == 1, f"{len(found)} times {what!r}: {[texts(w) for w in found]}"
@@ -178,13 +179,17 @@ def ancestors(widget: QWidget) -> list[QWidget]:
 
 def named(widgets: Sequence[QWidget], what: str) -> list[QWidget]:
     """Those that bear the name; those that begin so, if none does."""
-    for looks in (texts, beside, lambda w: [w.toolTip()]):
-        names = [(w, [text.strip().rstrip(":") for text in looks(w)]) for w in widgets]
-        found = [w for w, texts in names if what in texts]
-        found = found or [w for w, texts in names if any(text.startswith(what) for text in texts)]
-        if found:
-            return found
+    for looks in (_written, beside, lambda seen: [[w.toolTip()] for w in seen]):
+        names = [[text.strip().rstrip(":") for text in found] for found in looks(widgets)]
+        for fits in (lambda words: what in words, lambda words: any(t.startswith(what) for t in words)):
+            found = [w for w, words in zip(widgets, names, strict=True) if fits(words)]
+            if found:
+                return found
     return []
+
+
+def _written(widgets: Sequence[QWidget]) -> list[list[str]]:
+    return [texts(widget) for widget in widgets]
 
 
 def texts(widget: QWidget) -> list[str]:
@@ -194,15 +199,25 @@ def texts(widget: QWidget) -> list[str]:
     return [text.replace("&", "") for text in texts if text]
 
 
-def beside(widget: QWidget) -> list[str]:
-    """The nearest label to the left, on the same line."""
+def beside(widgets: Sequence[QWidget]) -> list[list[str]]:
+    """The nearest label to the left of each, on the same line."""
+    windows = {w.window() for w in widgets}
+    seen = [w for window in windows for w in window.findChildren(QLabel) if w.isVisible() and w.text()]
+    labels = [(w.window(), w.text().replace("&", ""), place(w)) for w in seen]
+    found = []
+    for widget in widgets:
+        here, window = place(widget), widget.window()
+        line = [
+            (there.right(), text)
+            for where, text, there in labels
+            if where is window
+            and there.right() <= here.left() + 4
+            and there.top() <= here.center().y() <= there.bottom()
+        ]
+        found.append([max(line, key=lambda label: label[0])[1]] if line else [])
+    return found
 
-    def place(w: QWidget) -> QRect:
-        return QRect(w.mapToGlobal(QPoint(0, 0)), w.size())
 
-    here = place(widget)
-    labels = [w for w in widget.window().findChildren(QLabel) if w.isVisible() and w.text()]
-    left = [w for w in labels if place(w).right() <= here.left() + 4]
-    line = [w for w in left if place(w).top() <= here.center().y() <= place(w).bottom()]
-    nearest = max(line, key=lambda w: place(w).right(), default=None)
-    return [] if nearest is None else [nearest.text().replace("&", "")]
+def place(widget: QWidget) -> QRect:
+    """Where it is on the screen."""
+    return QRect(widget.mapToGlobal(QPoint(0, 0)), widget.size())

@@ -333,7 +333,7 @@ class Hands(Eyes):
     def _in_dialog(self, kind: type, what: str) -> Any:
         seen = [w for w in QApplication.activeModalWidget().findChildren(kind) if w.isVisible()]
         found = named(seen, what)
-        assert found, f"the dialog has no {what!r}, but {[texts(w) + beside(w) for w in seen]}"
+        assert found, f"the dialog has no {what!r}, but {list(map(texts, seen)), beside(seen)}"
         return found[0]
 
     def _on_dialog(self) -> None:

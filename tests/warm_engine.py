@@ -15,7 +15,13 @@ from importlib import import_module
 from pathlib import Path
 
 MOST_BYTES = 2**20
-LOADED = ("core.train.training", "core.train.forest", "core.segment.stack", "core.segment.prompts")
+LOADED = (
+    "core.bases.vit",
+    "core.train.training",
+    "core.train.forest",
+    "core.segment.stack",
+    "core.segment.prompts",
+)
 
 
 def command(address):
