@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._terminal import PlainFormatter
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import Option, options_of
 from napari_salt.terms.slice_ranges import parse_slices
-from napari_salt.terms.text import printable
+from napari_salt.terms.text import PlainFormatter, printable
 from napari_salt.terms.units import micrometres
 
 __all__ = ["main"]

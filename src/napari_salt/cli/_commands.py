@@ -27,6 +27,7 @@ from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import common_group
+from napari_salt.terms.text import printable
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -354,7 +355,7 @@ def _show(event: TrainingEvent[Adapter], bar: Any) -> None:
     """Move the bar to where the training is."""
     bar.n = round(100 * event.fraction)
     if event.message:
-        bar.write(event.message, file=sys.stderr)
+        bar.write(printable(event.message), file=sys.stderr)
     if event.held_out_dice:
         dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())
         bar.write(f"step {event.step}, {event.seconds:.0f} s: held-out Dice {dice}", file=sys.stderr)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-__all__ = ["plain", "printable", "shortened", "unmarked", "unpathed"]
+__all__ = ["PlainFormatter", "plain", "printable", "shortened", "unmarked", "unpathed"]
 
 MARKUP = str.maketrans("<>&", "\u2039\u203a+")
 PATHS = str.maketrans('/\\:|?*"', "\u2215\u2216\ua789\u00a6.\u2217'")
@@ -48,6 +49,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {printable(key): plain(entry) for key, entry in value.items()}
     return value
+
+
+class PlainFormatter(logging.Formatter):
+    """Log lines without control characters: names of files, layers and adapters may hold any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        return printable(super().format(record), keep="\n")
 
 
 def _escape(character: str) -> str:
