@@ -110,7 +110,7 @@ class Autosave:
             If the file is damaged or gone.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
                 shape = json.loads(str(file["about"]))["shape"]
                 planes = {int(name): file[name] for name in file.files if name != "about"}
             _check_paint(shape, planes)

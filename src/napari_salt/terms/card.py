@@ -27,7 +27,7 @@ from napari_salt.terms.limits import (
 from napari_salt.terms.methods import DEFAULT_METHOD, METHODS, Method, method_of_file
 from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.tensor_checks import check_tensors, named
-from napari_salt.terms.text import printable, shortened
+from napari_salt.terms.text import printable, reason, shortened
 
 __all__ = ["AdapterCard", "ClassInfo", "class_names", "described", "parameters_in"]
 
@@ -176,7 +176,7 @@ class AdapterCard:
                 raise ValueError(f"border is {card.border}, expected the second of two classes")  # noqa: TRY301
         except ValueError as error:
             raise AdapterError(
-                f"{source}: damaged adapter description ({printable(str(error))}); get a fresh copy"
+                f"{source}: damaged adapter description ({reason(error)}); get a fresh copy"
             ) from error
         return card
 
@@ -247,8 +247,7 @@ def _parts_of(content: bytes) -> tuple[dict[str, Any], bytes]:
         header = json.loads(content[HEADER_LENGTH_BYTES:end])
         _check_entries(header)
     except (RecursionError, ValueError) as error:
-        told = shortened(printable(str(error)), 200)
-        raise AdapterError(f"no adapter's file ({told}); get a fresh copy") from error
+        raise AdapterError(f"no adapter's file ({reason(error)}); get a fresh copy") from error
     return header, content[end:]
 
 
@@ -292,7 +291,7 @@ def _header(source: Path) -> tuple[dict[str, str], dict[str, list[int]], dict[st
             return file.metadata() or {}, shapes, dtypes
     except (SafetensorError, OSError) as error:
         raise AdapterError(
-            f"{source} is not a readable adapter file ({printable(str(error))}); get a fresh copy"
+            f"{source} is not a readable adapter file ({reason(error)}); get a fresh copy"
         ) from error
 
 

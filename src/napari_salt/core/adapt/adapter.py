@@ -21,7 +21,7 @@ from napari_salt.terms.card import AdapterCard, ClassInfo, class_names
 from napari_salt.terms.errors import AdapterError
 from napari_salt.terms.files import write_adapter_file
 from napari_salt.terms.tensor_checks import OF_CLASSES, named
-from napari_salt.terms.text import printable, shortened
+from napari_salt.terms.text import printable, reason, shortened
 
 __all__ = ["Adapter", "ClassInfo"]
 
@@ -204,7 +204,7 @@ class Adapter(AdapterCard):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise AdapterError(
-                f"{source} is not a readable adapter file ({printable(str(error))}); get a fresh copy"
+                f"{source} is not a readable adapter file ({reason(error)}); get a fresh copy"
             ) from error
         return cls._made(source, card, tensors)
 
@@ -221,7 +221,7 @@ class Adapter(AdapterCard):
         try:
             tensors = load(content)
         except SafetensorError as error:
-            raise AdapterError(f"no readable adapter ({printable(str(error))}); get a fresh copy") from error
+            raise AdapterError(f"no readable adapter ({reason(error)}); get a fresh copy") from error
         return cls._made(Path("adapter"), card, tensors)
 
     def to_bytes(self) -> bytes:
