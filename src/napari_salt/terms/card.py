@@ -6,9 +6,9 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from safetensors import SafetensorError, safe_open
 
@@ -29,7 +29,15 @@ from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.tensor_checks import check_tensors, named
 from napari_salt.terms.text import printable, reason, shortened
 
-__all__ = ["AdapterCard", "ClassInfo", "class_names", "described", "parameters_in"]
+__all__ = [
+    "TEXT_FIELDS",
+    "AdapterCard",
+    "ClassInfo",
+    "check_texts",
+    "class_names",
+    "described",
+    "parameters_in",
+]
 
 FORMAT, FORMAT_VERSION = "napari-salt", "1"
 LATER = ("plane", "fade")
@@ -180,6 +188,17 @@ class AdapterCard:
             ) from error
         return card
 
+    def with_texts(self, texts: Mapping[str, str]) -> Self:
+        """The same with other texts (name, description, author, license); those not given stay.
+
+        Raises
+        ------
+        AdapterError
+            If one is none of these, or too long.
+        """
+        check_texts(texts)
+        return replace(self, **texts)  # type: ignore[arg-type]
+
     def metadata(self) -> dict[str, str]:
         """Give the strings of the file's header (the inverse of `from_metadata`).
 
@@ -188,7 +207,7 @@ class AdapterCard:
         AdapterError
             If a text is longer than a file may hold.
         """
-        _check_texts({name: getattr(self, name) for name in TEXT_FIELDS})
+        check_texts({name: getattr(self, name) for name in TEXT_FIELDS})
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -226,10 +245,7 @@ def described(content: bytes, **texts: str) -> bytes:
     AdapterError
         If `content` is not an adapter's file, or a text is none of these.
     """
-    unknown = set(texts) - set(TEXT_FIELDS)
-    if unknown:
-        raise AdapterError(f"unknown texts {sorted(unknown)}; there are {', '.join(TEXT_FIELDS)}")
-    _check_texts(texts)
+    check_texts(texts)
     header, tensors = _parts_of(content)
     header["__metadata__"] |= texts
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -267,8 +283,11 @@ def _is_entry(about: Mapping[str, Any]) -> bool:
     return isinstance(about.get("dtype"), str) and all(type(side) is int and side >= 0 for side in sides)
 
 
-def _check_texts(texts: Mapping[str, str]) -> None:
-    """Raise AdapterError for texts too long to be read again."""
+def check_texts(texts: Mapping[str, str]) -> None:
+    """Raise AdapterError for texts (by field of `TEXT_FIELDS`) too long to be read again, or unknown."""
+    unknown = set(texts) - set(TEXT_FIELDS)
+    if unknown:
+        raise AdapterError(f"unknown texts {sorted(unknown)}; there are {', '.join(TEXT_FIELDS)}")
     for name in texts:
         try:
             text_of(texts, name)

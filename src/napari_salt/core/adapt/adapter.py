@@ -177,15 +177,22 @@ class Adapter(AdapterCard):
             tensors[name] = torch.cat([tensors[name], fresh])
         return replace(self, tensors=tensors)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], **texts: str) -> Path:
         """Write the adapter's file; an existing file is replaced only when the new one is complete.
+
+        Parameters
+        ----------
+        path
+            The file.
+        texts
+            Name, description, author and license in the file, where they are to be others than the adapter's.
 
         Raises
         ------
         AdapterError
             If the folder is missing or cannot be written to, or the disk is full.
         """
-        return write_adapter_file(path, self.to_bytes())
+        return write_adapter_file(path, self.with_texts(texts).to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Adapter:
