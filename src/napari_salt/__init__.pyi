@@ -1,4 +1,5 @@
 from .core.adapt.adapter import Adapter
+from .core.adapt.mixing import mix
 from .core.metrics import Evaluation, evaluate
 from .core.object_metrics import ObjectScore, evaluate_objects
 from .core.segment.stack import segmentation_events
@@ -22,6 +23,7 @@ __all__ = [
     "TrainingEvent",
     "evaluate",
     "evaluate_objects",
+    "mix",
     "segment",
     "segmentation_events",
     "suggest",

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._terminal import PlainFormatter
+from napari_salt.cli._adapter_arguments import add_adapters, add_texts
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import Option, options_of
 from napari_salt.terms.slice_ranges import parse_slices
-from napari_salt.terms.text import printable
+from napari_salt.terms.text import PlainFormatter, printable
 from napari_salt.terms.units import micrometres
 
 __all__ = ["main"]
@@ -43,6 +43,7 @@ VERBS = {
     "suggest": "_commands",
     "info": "_about",
     "bases": "_about",
+    "adapters": "_adapters",
 }
 """Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
@@ -132,7 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others):
+    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others, add_adapters):
         add(verbs)
     return parser
 
@@ -164,6 +165,7 @@ def _add_train(verbs: Any) -> None:
     )
     train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
     train.add_argument("--init", type=Path, metavar="A0.safetensors", help="adapter to go on from")
+    add_texts(train)
     _add_axes(train)
     _add_options(train, TrainConfig)
 

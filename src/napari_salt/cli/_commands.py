@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,14 +19,16 @@ from napari_salt.cli._terminal import Interruption, begun, duration, progress_ba
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._write import check_folder
 from napari_salt.terms.cache import is_file
-from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.library import Library
 from napari_salt.terms.options import changed, options_of
 from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import common_group
+from napari_salt.terms.text import printable
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -34,8 +36,11 @@ if TYPE_CHECKING:
     from napari_salt.terms.events import TrainingEvent
 
 __all__ = [
+    "adapter_file",
+    "check_adapter_path",
     "evaluate",
     "given",
+    "given_texts",
     "load",
     "prepare_base",
     "read_image",
@@ -56,14 +61,15 @@ Pair = tuple[Stack, Stack]
 def train(options: argparse.Namespace) -> Result:
     """``napari-salt train``."""
     began = time.monotonic()
-    _check_adapter_path(options.out)
+    check_adapter_path(options.out)
+    texts = given_texts(options)
     pairs = _read_pairs(options)
     group = common_group([(str(image.source), image.group) for image, _ in pairs])
     config = given(options, TrainConfig(group=group))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
     stacks = training_stacks(pairs, config.plane)
-    adapter, interrupted = run_training(stacks, config, options.out, init)
+    adapter, interrupted = run_training(stacks, config, options.out, init, texts)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
             _judge(stacks, config, adapter, init)
@@ -96,7 +102,11 @@ def _judge(
 
 
 def run_training(
-    stacks: Sequence[TrainingStack], config: TrainConfig, out: Path, init: Adapter | None = None
+    stacks: Sequence[TrainingStack],
+    config: TrainConfig,
+    out: Path,
+    init: Adapter | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> tuple[Adapter, bool]:
     """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
 
@@ -110,6 +120,8 @@ def run_training(
         The adapter's file.
     init
         The adapter to go on from, if any.
+    texts
+        Name, description, author and license that the file gets; those that are not given stay as they are.
 
     Returns
     -------
@@ -131,9 +143,9 @@ def run_training(
         with progress_bar(100, "training", "%") as bar:
             for event in started:
                 _show(event, bar)
-                best = event.adapter or best
-                if event.adapter and (event.held_out_dice or event.phase == "done"):
-                    event.adapter.save(out)
+                best = event.adapter.with_texts(texts or {}) if event.adapter else best
+                if best and event.adapter and (event.held_out_dice or event.phase == "done"):
+                    best.save(out)
                 if interruption.requested:
                     break
     if best is None:
@@ -325,10 +337,30 @@ def load(path: Path) -> Adapter:
     AdapterError
         If the file is missing, damaged or no adapter.
     """
+    path = adapter_file(path)
     AdapterCard.read(path)
     from napari_salt.core.adapt.adapter import Adapter
 
     return Adapter.load(path)
+
+
+def given_texts(options: argparse.Namespace) -> dict[str, str]:
+    """Texts of an adapter's file that the arguments give (name, description, author, license).
+
+    Raises
+    ------
+    AdapterError
+        If one is too long.
+    """
+    texts = {name: text for name in TEXT_FIELDS if (text := getattr(options, name)) is not None}
+    check_texts(texts)
+    return texts
+
+
+def adapter_file(path: Path) -> Path:
+    """The path of an adapter's file; a plain name that is no file is looked up in the library."""
+    named = path.name == str(path) and not path.exists()
+    return (Library().find(str(path)) or path) if named else path
 
 
 def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
@@ -341,7 +373,7 @@ def _label_axes(axes: str | None) -> str | None:
     return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
 
 
-def _check_adapter_path(path: Path) -> None:
+def check_adapter_path(path: Path) -> None:
     """Refuse an output that could not be written, before any work."""
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
@@ -354,7 +386,7 @@ def _show(event: TrainingEvent[Adapter], bar: Any) -> None:
     """Move the bar to where the training is."""
     bar.n = round(100 * event.fraction)
     if event.message:
-        bar.write(event.message, file=sys.stderr)
+        bar.write(printable(event.message), file=sys.stderr)
     if event.held_out_dice:
         dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())
         bar.write(f"step {event.step}, {event.seconds:.0f} s: held-out Dice {dice}", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from tqdm import tqdm
 from napari_salt.terms.pace import Pace
 from napari_salt.terms.text import printable
 
-__all__ = ["Interruption", "PlainFormatter", "begun", "duration", "progress_bar", "say", "tell"]
+__all__ = ["Interruption", "begun", "duration", "progress_bar", "say", "tell"]
 
 T = TypeVar("T")
 
@@ -90,14 +89,6 @@ def duration(seconds: float) -> str:
     """A time in seconds as text, such as "2 min 13 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-class PlainFormatter(logging.Formatter):
-    """Log lines without control characters: names of files, layers and adapters may hold any."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
-        return printable(super().format(record), keep="\n")
 
 
 class _Lines:

@@ -28,6 +28,7 @@ from napari_salt.engine._failures import failure
 from napari_salt.engine._remote import RemoteStack
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.stopping import check_stop, stopping_by
+from napari_salt.terms.text import PlainFormatter, printable
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -78,7 +79,9 @@ class LogSender(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Forward the record."""
-        self._send(messages.Logged(name=record.name, level=record.levelno, text=record.getMessage()))
+        self._send(
+            messages.Logged(name=record.name, level=record.levelno, text=printable(record.getMessage(), "\n"))
+        )
 
 
 class Engine:
@@ -377,7 +380,9 @@ class Engine:
 
 def main() -> None:
     """Serve the process that started this one."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # text that a library prints must not mix with the messages
     if hasattr(os, "nice"):

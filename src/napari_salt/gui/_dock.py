@@ -25,7 +25,7 @@ from napari_salt.session._layers import camera_of
 from napari_salt.session._session import Session
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.options import options_of
-from napari_salt.terms.text import unmarked
+from napari_salt.terms.text import printable, unmarked
 
 if TYPE_CHECKING:
     import napari
@@ -155,6 +155,7 @@ class SaltWidget(QScrollArea):
 
     def _show_problem(self, text: str, control: str) -> None:
         """Notify the user, and show the problem on the panel of the control at fault."""
+        text = printable(text)
         show_warning(unmarked(text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")))
         panels = {
             "base": self.model,
@@ -185,7 +186,7 @@ class SaltWidget(QScrollArea):
         box = QMessageBox(self)
         box.setWindowTitle("napari-salt")
         box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setText(text)
+        box.setText(printable(text, "\n"))
         buttons = {box.addButton(answer, QMessageBox.ButtonRole.AcceptRole): answer for answer in answers}
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)
         box.setEscapeButton(cancel)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from napari_salt.io._geometry import Affine
 from napari_salt.io._units import Place, Spacing
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.text import reason
 
 __all__ = ["DAMAGE", "ArrayOnDisk", "Layout", "Opened", "PlaneFile", "one_line", "reading", "writing"]
 
@@ -178,6 +179,6 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written: {error.strerror or one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
-    """Give the message of `error` without line breaks."""
-    return " ".join(str(error).split())
+def one_line(error: Exception) -> str:
+    """Give the message of `error`, printable and on one line, of at most 300 characters."""
+    return reason(error)

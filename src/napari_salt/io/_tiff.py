@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy.typing as npt
 import tifffile
@@ -15,6 +16,7 @@ from napari_salt.io._axes import axes_of_file, given_axes
 from napari_salt.io._format import Layout, Opened, reading
 from napari_salt.io._tiff_geometry import description, spacing_of, time_of
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.text import printable
 
 __all__ = ["TiffPlanes", "is_tiff", "open_tiff"]
 
@@ -115,6 +117,7 @@ class TiffPlanes:
 
 
 def _opened(tif: tifffile.TiffFile, axes: str | None, path: Path, *, labels: bool) -> Opened:
+    _check_names(tif, path)
     series = _only_series(tif, path)
     if axes is None and labels and series.axes == "SYX":
         axes = "ZYX"
@@ -129,6 +132,28 @@ def _opened(tif: tifffile.TiffFile, axes: str | None, path: Path, *, labels: boo
     spacing, unit = spacing_of(tif, sizes.get("Z", 1) * sizes.get("N", 1))
     step, time_unit = time_of(tif)
     return Opened(array, letters, spacing, unit, close=tif.close, time_step=step, time_unit=time_unit)
+
+
+def _check_names(tif: tifffile.TiffFile, path: Path) -> None:
+    """Refuse a file whose metadata name parts of it elsewhere than beside it: tifffile would open them."""
+    names = _named_parts(tif.ome_metadata or "")
+    if tif.is_ndtiff:
+        names |= {str(entry[1]) for entry in tifffile.read_ndtiff_index(path.with_name("NDTiff.index"))}
+    for name in names:
+        if re.search(r"[/\\:]", name) or name == "..":
+            raise InputError(
+                f"{path} names {printable(name)!r} as a part of it; paths in files are not followed: put all "
+                "parts into one folder and export them again"
+            )
+
+
+def _named_parts(ome: str) -> set[str]:
+    """Names of files in OME metadata; of metadata that are damaged, also what may be one."""
+    try:
+        found = {element.attrib.get("FileName", "") for element in ET.fromstring(ome).iter()}  # noqa: S314
+    except ET.ParseError:
+        found = {name.replace("&", "/") for name in re.findall(r"""FileName\s*=\s*["']([^"'>]*)""", ome)}
+    return found
 
 
 def _only_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:

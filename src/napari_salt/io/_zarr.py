@@ -10,6 +10,7 @@ import numpy.typing as npt
 import zarr
 
 from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
+from napari_salt.io._blosc import checked
 from napari_salt.io._format import Layout, Opened, reading
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.terms.errors import InputError
@@ -43,7 +44,7 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             letters = _letters(axes, unnamed_axes(node.ndim), node, path)
-            return Opened(node, letters, None, None)
+            return Opened(checked(node), letters, None, None)
         images = _images(node)
         if len(images) == 1:
             return _opened(node, images[0], axes, path)
@@ -113,7 +114,8 @@ def _about(group: zarr.Group) -> Mapping[str, Any]:
 
 def _plate(plate: zarr.Group, path: Path) -> str:
     """Message that tells which path to give instead of a whole plate of wells."""
-    wells = [str(well["path"]) for well in _about(plate)["plate"].get("wells", ())]
+    named = (str(well["path"]) for well in _about(plate)["plate"].get("wells", ()))
+    wells = [name for name in named if not Path(name).is_absolute() and ".." not in Path(name).parts]
     fields = [
         str(image["path"])
         for well in wells[:1]
@@ -142,13 +144,13 @@ def _opened(group: zarr.Group, image: Mapping[str, Any], axes: str | None, path:
     units = [str(entry.get("unit", "")) for entry in entries]
     steps = [*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
     if not any(step["type"] == "scale" for step in steps):
-        return Opened(array, letters, None, None)
+        return Opened(checked(array), letters, None, None)
     scale, origin = _scale_and_origin(steps, array.ndim)
     spacing, unit = of_the_voxel(letters, scale, units)
     where = position(letters, origin, units) if any(origin) else None
     time = letters.find("T")
     every = (None, None) if time < 0 else (scale[time], units[time] or None)
-    return Opened(array, letters, spacing, unit, where, None, None, *every)
+    return Opened(checked(array), letters, spacing, unit, where, None, None, *every)
 
 
 def _letters(axes: str | None, found: str, array: Any, path: Path) -> str:

@@ -6,22 +6,29 @@ import contextlib
 import json
 import os
 import re
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import platformdirs
 
 from napari_salt.session._flat_stack import PaintSnapshot
 from napari_salt.terms.errors import InputError
-from napari_salt.terms.files import whole_file, write_adapter_file
+from napari_salt.terms.files import private_folder, whole_file, write_adapter_file
 
 __all__ = ["Autosave", "Saved"]
 
 KEPT = 20
 PAINT, ADAPTER = ".paint.npz", ".salt.safetensors"
+
+
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, BadZipFile, zlib.error, RecursionError)
+"""What reading a damaged .npz file raises."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +110,17 @@ class Autosave:
             If the file is damaged or gone.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
                 shape = json.loads(str(file["about"]))["shape"]
                 planes = {int(name): file[name] for name in file.files if name != "about"}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            _check_paint(shape, planes)
+        except UNREADABLE as error:
             raise InputError(f"{path} is no autosaved paint ({error}); choose another") from error
         return PaintSnapshot(shape, planes)
 
     def _path(self, image: str, suffix: str) -> Path:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
         except OSError as error:
             raise InputError(
                 f"the folder {self.folder} for autosaves cannot be made ({error.strerror}); set "
@@ -125,3 +133,12 @@ class Autosave:
     def _tidy(self) -> None:
         for saved in self.entries()[KEPT:]:
             saved.path.unlink(missing_ok=True)
+
+
+def _check_paint(shape: Any, planes: Mapping[int, Any]) -> None:
+    """Raise ValueError if the planes are not slices of labels of that shape."""
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(side) is int for side in shape)):
+        raise ValueError("its shape is not that of slices")
+    for index, plane in planes.items():
+        if not 0 <= index < shape[0] or list(plane.shape) != shape[1:] or plane.dtype.kind not in "iu":
+            raise ValueError(f"slice {index} is not one of whole numbers in the shape {shape}")

@@ -26,6 +26,7 @@ from napari_salt.terms.card import AdapterCard, ClassInfo
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.planes import AXES, Plane
+from napari_salt.terms.text import printable
 
 __all__ = ["Ask", "Changes", "SessionState"]
 
@@ -286,7 +287,7 @@ class SessionState:
     def tell(self, failure: Failed, kept: str = "") -> None:
         """Report a failure of the engine and what is `kept`; a traceback goes to the log."""
         if failure.details:
-            logger.error("%s\n%s", failure.message, failure.details)
+            logger.error("%s", printable(f"{failure.message}\n{failure.details}", "\n"))
         text = f"{failure.message}; {kept}" if kept else failure.message
         self.problem.emit(text, failure.fault or failure.request.lower())
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-__all__ = ["plain", "printable", "shortened", "unmarked", "unpathed"]
+__all__ = ["PlainFormatter", "plain", "printable", "reason", "shortened", "unmarked", "unpathed"]
 
 MARKUP = str.maketrans("<>&", "\u2039\u203a+")
 PATHS = str.maketrans('/\\:|?*"', "\u2215\u2216\ua789\u00a6.\u2217'")
@@ -22,6 +23,11 @@ def printable(text: str, keep: str = "") -> str:
         Characters that are not escaped, such as a line break.
     """
     return "".join(c if c.isprintable() or c in JOINERS + keep else _escape(c) for c in text)
+
+
+def reason(error: Exception) -> str:
+    """What an exception says, for a message of ours: printable, on one line, at most 300 characters."""
+    return shortened(printable(" ".join(str(error).split())) or type(error).__name__, 300)
 
 
 def unmarked(text: str) -> str:
@@ -48,6 +54,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {printable(key): plain(entry) for key, entry in value.items()}
     return value
+
+
+class PlainFormatter(logging.Formatter):
+    """Log lines without control characters: names of files, layers and adapters may hold any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        return printable(super().format(record), keep="\n")
 
 
 def _escape(character: str) -> str:

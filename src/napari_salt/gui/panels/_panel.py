@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 from superqt import QCollapsible
 
 from napari_salt._guard import Connections, connect
+from napari_salt.terms.text import printable
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session
@@ -76,7 +77,7 @@ class Panel(Fold):
 
     def tell(self, problem: str) -> None:
         """Show a problem until a job starts or the image changes; "" hides it."""
-        self._problem.setText(problem)
+        self._problem.setText(printable(problem))
         self._problem.setVisible(bool(problem))
 
     @staticmethod
@@ -155,4 +156,5 @@ def explain(target: QPushButton, reason: str, tooltip: str) -> None:
 
 def plain_tip(text: str) -> str:
     """A tooltip that shows `text` literally, also if Qt would take it for markup."""
+    text = printable(text, "\n")
     return f"<p style='white-space: pre-wrap'>{escape(text)}</p>" if Qt.mightBeRichText(text) else text

@@ -27,6 +27,7 @@ from napari_salt.gui.panels._panel import Fold, Panel, button, explain, row, wor
 from napari_salt.session._layers import made_by_us
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.slice_ranges import parse_slices
+from napari_salt.terms.text import printable
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session
@@ -197,7 +198,7 @@ class AnnotatePanel(Panel):
             box.clear()
             for layer in session.viewer.layers:
                 if type(layer) is kind and made_by_us(layer) != "overlay":
-                    box.addItem(layer.name, layer)
+                    box.addItem(printable(layer.name), layer)
                     if layer is current:
                         box.setCurrentIndex(box.count() - 1)
             if current is None:
@@ -211,7 +212,7 @@ class AnnotatePanel(Panel):
         if source is not None:
             self._fill_axes(source)
         explain(self.new, session.no_image, "Make an empty labels layer that fits the image.")
-        self.problem.setText(session.misfit)
+        self.problem.setText(printable(session.misfit))
         self.problem.setVisible(bool(session.misfit))
         self.align.setVisible(session.misplaced)
         self._fill_pairs()
@@ -221,7 +222,7 @@ class AnnotatePanel(Panel):
         chosen = self.pairs.currentRow()
         self.pairs.clear()
         for pair in session.pairs:
-            item = QListWidgetItem(pair.name)
+            item = QListWidgetItem(printable(pair.name))
             item.setData(VALUE_ROLE, pair.labels)
             self.pairs.addItem(item)
         self.pairs.setCurrentRow(min(max(chosen, 0), len(session.pairs) - 1))
@@ -314,7 +315,7 @@ class AnnotatePanel(Panel):
     def _fill_restore(self, menu: QMenu) -> None:
         menu.clear()
         for saved in self.session.autosave.entries():
-            text = f"{saved.kind} of {saved.image}, {saved.time:%d %b %H:%M}".replace("&", "&&")
+            text = f"{saved.kind} of {printable(saved.image)}, {saved.time:%d %b %H:%M}".replace("&", "&&")
             connect(menu.addAction(text).triggered, partial(self.session.restore, saved))
         if menu.isEmpty():
             menu.addAction("nothing has been kept yet").setEnabled(False)
