@@ -43,6 +43,8 @@ def open_folder(path: Path, axes: str | None, *, labels: bool = False) -> Opened
     """
     files = _in_order(path)
     first = _slice_of(files[0], labels=labels)
+    if first.close is not None:
+        first.close()
     wanted = _header(files[0], labels=labels)
     for file in files[1:]:
         found = _header(file, labels=labels)

@@ -55,7 +55,7 @@ def open_nrrd(
     InputError
         If the file is damaged, is no NRRD, or its axes are ambiguous.
     """
-    with reading(path, "an NRRD file", nrrd.NRRDError):
+    with reading(path, "an NRRD file", nrrd.NRRDError, StopIteration):
         header = nrrd.read_header(str(path))
         array = _array(path, header)
         letters, shape = _letters(header), array.shape

@@ -167,17 +167,16 @@ def _onto(image: Stack, labels: Stack, *, resample: bool) -> Onto | None:
     InputError
         If the files say that they lie elsewhere, and `resample` is not asked for or not possible.
     """
-    ours = image.geometry.in_unit_of(labels.geometry)
-    theirs = labels.geometry.in_unit_of(ours)
-    if ours.affine is not None and theirs.affine is not None:
-        turn = turn_onto(ours, theirs, partial=labels.partial)
-        if turn is not None:
-            return Onto(turn) if turn else None
-        apart = True
-    else:
-        apart = differ(ours, theirs) or (resample and ours.shape != theirs.shape)
-    if not apart:
-        return None
+    ours, theirs = image.geometry, labels.geometry
+    in_our_unit = ours.in_unit_of(theirs), theirs.in_unit_of(ours.in_unit_of(theirs))
+    for one, other in ((ours, theirs), in_our_unit):
+        if one.affine is not None and other.affine is not None:
+            turn = turn_onto(one, other, partial=labels.partial)
+            if turn is not None:
+                return Onto(turn) if turn else None
+        elif not differ(one, other) and not (resample and one.shape != other.shape):
+            return None
+    ours, theirs = in_our_unit
     said = f"{labels.source} ({theirs}) does not lie on the voxels of {image.source} ({ours})"
     if not resample:
         raise InputError(
@@ -213,7 +212,12 @@ class _Planes:
         array: da.Array = da.from_array(self, chunks=chunks, name=False, meta=np.empty(0, self.dtype))
         return array
 
-    def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
+    def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        single = tuple(axis for axis, at in enumerate(key) if not isinstance(at, slice))
+        parts = tuple(at if isinstance(at, slice) else slice(at, at + 1) for at in key)
+        return self._taken(parts).squeeze(single)
+
+    def _taken(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
         if not is_there(self._origin[0]):  # Zarr would return zeros
             raise InputError(
                 f"{self._origin[0]} is not there on {platform.node()}: keep it while it is read, and on a "
