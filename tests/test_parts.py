@@ -20,7 +20,7 @@ from napari_salt.core.segment.prompts import PromptPredictor
 from napari_salt.io import _table as formats
 from napari_salt.io import read_labels, read_stack
 from napari_salt.io._format import Opened, reading
-from napari_salt.io._write import not_kept
+from napari_salt.io._keeping import not_kept
 from napari_salt.terms import kinds, methods
 from napari_salt.terms.errors import AdapterError, BaseModelError, InputError
 from napari_salt.terms.prompt_set import PromptSet
@@ -236,7 +236,7 @@ def test_a_format_from_outside(capsys):
     for name, values in (("image.toy", IMAGE), ("paint.toy", PAINT), ("truth.toy", TRUTH)):
         save_toy(name, values)
     base = tiny.checkpoint("tiny.pth")
-    with pytest.raises(InputError, match="a TOY file, which is not read: save it as TIFF, OME-Zarr or NIfTI"):
+    with pytest.raises(InputError, match="a TOY file, which is not read: save it as TIFF, OME-Zarr, NIfTI"):
         read_stack("image.toy")
     formats.register_format(FORMAT)
     adapter = trained(base=base, image="image.toy", paint="paint.toy")

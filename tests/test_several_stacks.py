@@ -169,7 +169,7 @@ COLOUR = np.stack([OTHER] * 3, -1)
         ),
         ([IMAGE, COLOUR], [PAINT, OTHER_PAINT], {}, "stack 2 is of another kind than the first"),
         ([IMAGE, OTHER], [PAINT, 0 * OTHER_PAINT], {}, "stack 2: nothing is painted"),
-        ([IMAGE, "b.tif"], [PAINT, OTHER_PAINT], {}, "the image of stack 2 is the path 'b.tif'"),
+        ([IMAGE, "b.tif"], [PAINT, OTHER_PAINT], {}, "b.tif does not exist: check the path"),
         (
             [IMAGE, OTHER],
             [PAINT, OTHER_PAINT],

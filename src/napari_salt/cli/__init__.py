@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from napari_salt import __version__
 from napari_salt.cli._adapter_arguments import add_adapters, add_texts
+from napari_salt.io._paths import is_there
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
@@ -64,7 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for reader in ("tifffile", "nibabel.global"):  # what they find wrong is reported as our errors
+    for reader in (
+        "tifffile",
+        "nibabel.global",
+        "pydicom",
+        "highdicom",
+    ):  # what they find wrong is reported as our errors
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
@@ -100,7 +106,7 @@ def _opens_napari(arguments: Sequence[str]) -> bool:
 
 def _open_napari(arguments: Sequence[str]) -> int:
     for argument in arguments:
-        if not Path(argument).exists():
+        if not is_there(Path(argument)):
             raise InputError(
                 f"{argument!r} is neither a command ({', '.join(VERBS)}) nor an existing path; "
                 "see napari-salt --help"
@@ -166,6 +172,7 @@ def _add_train(verbs: Any) -> None:
     train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
     train.add_argument("--init", type=Path, metavar="A0.safetensors", help="adapter to go on from")
     add_texts(train)
+    _add_resample(train)
     _add_axes(train)
     _add_options(train, TrainConfig)
 
@@ -216,6 +223,7 @@ def _add_evaluate(verbs: Any) -> None:
     evaluate.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
+    _add_resample(evaluate)
     evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
     evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
@@ -293,11 +301,25 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--channel", type=int, metavar="N", help="channel to use, from 0")
     parser.add_argument(
+        "--series",
+        metavar="N|NAME",
+        help="which image of a file or folder with several: its number from 0, or a part of its name (DICOM "
+        "series, images of a TIFF, volumes of a 4D NIfTI)",
+    )
+    parser.add_argument(
         "--pixel-size",
         type=_length,
         metavar="LENGTH",
         help="side of the image's pixels, such as 0.5 (micrometres), 250nm or 1.2mm, where the file does not "
         "say it or is wrong",
+    )
+
+
+def _add_resample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resample",
+        action="store_true",
+        help="where labels lie on another grid than the image, take the nearest voxels (otherwise an error)",
     )
 
 

@@ -65,7 +65,7 @@ def train(options: argparse.Namespace) -> Result:
     texts = given_texts(options)
     pairs = _read_pairs(options)
     group = common_group([(str(image.source), image.group) for image, _ in pairs])
-    config = given(options, TrainConfig(group=group))
+    config = given(options, _named(TrainConfig(group=group), [labels for _, labels in pairs]))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
     stacks = training_stacks(pairs, config.plane)
@@ -87,7 +87,20 @@ def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     axes = _label_axes(options.axes)
     named = [(options.image, options.labels), *options.stack]
     images = [(_opened(options, image), labels) for image, labels in named]
-    return [(image, read_labels(labels, axes=axes, like=image)) for image, labels in images]
+    return [
+        (image, read_labels(labels, axes=axes, like=image, resample=options.resample))
+        for image, labels in images
+    ]
+
+
+def _named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
+    """`config` with the names and colours that label files give their values, the first file's first."""
+    known = [info for stack in reversed(labels) for info in stack.classes]
+    return replace(
+        config,
+        class_names={info.value: info.name for info in known},
+        class_colors={info.value: info.color for info in known},
+    )
 
 
 def _judge(
@@ -201,8 +214,9 @@ def evaluate(options: argparse.Namespace) -> Result:
     from napari_salt.core.metrics import evaluate as score
 
     predicted = read_labels(options.prediction, axes=options.axes)
-    true = read_labels(options.labels, axes=options.axes, like=predicted)
-    mask = read_labels(options.mask, axes=options.axes, like=predicted) if options.mask else None
+    how: dict[str, Any] = {"axes": options.axes, "like": predicted, "resample": options.resample}
+    true = read_labels(options.labels, **how)
+    mask = read_labels(options.mask, **how) if options.mask else None
     prediction, labels = (_picked(stack, options.slices) for stack in (predicted, true))
     where = None if mask is None else _picked(mask, options.slices)
     if options.objects:
@@ -325,7 +339,7 @@ def read_image(options: argparse.Namespace) -> Stack:
 
 
 def _opened(options: argparse.Namespace, path: Path) -> Stack:
-    stack = read_stack(path, axes=options.axes, channel=options.channel)
+    stack = read_stack(path, axes=options.axes, channel=options.channel, series=options.series)
     return replace(stack, true_pixel_size=options.pixel_size)
 
 

@@ -1,6 +1,5 @@
 """OME-Zarr images: versions up to 0.5 are read at full resolution, 0.5 is written."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,10 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
     with reading(path, "an OME-Zarr image"):
         if not is_zarr(path):
             what = "folder" if path.is_dir() else "file"
-            raise InputError(f"{path} is a {what} but no Zarr: {_remedy(path)}")
+            raise InputError(
+                f"{path} is a {what} but no Zarr, and no images or DICOM files are in it: name an image "
+                "file, a Zarr folder, or a folder of slices"
+            )
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             letters = _letters(axes, unnamed_axes(node.ndim), node, path)
@@ -55,17 +57,6 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
         return open_zarr(path / inside[0], axes)
     which = f"such as {path / inside[0]}" if inside else "an array or an image in it"
     raise InputError(f"{path} holds {len(images) or len(inside)} OME-Zarr images, not one: name {which}")
-
-
-def _remedy(path: Path) -> str:
-    """What to do with a folder that is no Zarr, by its most frequent type of file."""
-    files = Counter(file.suffix.lower() for file in path.iterdir()) if path.is_dir() else Counter[str]()
-    suffix, count = next(iter(files.most_common(1)), ("", 0))
-    if suffix in (".dcm", ".ima"):
-        return f"convert its {count} DICOM files to .nii.gz, for example with dcm2niix or 3D Slicer"
-    if suffix in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"):
-        return f"join its {count} {suffix} files to one .tif, in Fiji by File > Import > Image Sequence"
-    return "name an image file or a Zarr folder"
 
 
 class ZarrPlanes:
