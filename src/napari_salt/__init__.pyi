@@ -5,6 +5,8 @@ from .core.segment.stack import segmentation_events
 from .core.segment.uncertainty import suggest, uncertainty_events
 from .core.segment.whole import segment
 from .core.train.training import train, training_events
+from .results.measure import measure
+from .results.table import Table
 from .terms.config import SaltConfig, SegmentConfig, TrainConfig
 from .terms.errors import SaltError
 from .terms.events import SliceResult, SliceUncertainty, TrainingEvent
@@ -18,10 +20,12 @@ __all__ = [
     "SegmentConfig",
     "SliceResult",
     "SliceUncertainty",
+    "Table",
     "TrainConfig",
     "TrainingEvent",
     "evaluate",
     "evaluate_objects",
+    "measure",
     "segment",
     "segmentation_events",
     "suggest",

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from napari_salt import __version__
 from napari_salt.cli._terminal import PlainFormatter
 from napari_salt.io._table import offered, what_is_read
+from napari_salt.results.kinds import BY
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import Option, options_of
@@ -40,6 +41,7 @@ VERBS = {
     "train": "_commands",
     "segment": "_segment",
     "evaluate": "_commands",
+    "measure": "_measure",
     "suggest": "_commands",
     "info": "_about",
     "bases": "_about",
@@ -132,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others):
+    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_others):
         add(verbs)
     return parser
 
@@ -227,6 +229,43 @@ def _add_evaluate(verbs: Any) -> None:
     )
 
 
+def _add_measure(verbs: Any) -> None:
+    measure = _add(verbs, "measure", "Measure classes or objects: volumes, intensities, places, as a table.")
+    measure.add_argument("labels", type=Path, help=f"segmentation: {what_is_read()}")
+    measure.add_argument("--image", type=Path, help="stack whose intensities are measured")
+    measure.add_argument(
+        "-o", "--out", type=Path, metavar="TABLE.csv", help="table to write (default: print it)"
+    )
+    measure.add_argument(
+        "--by",
+        default="classes",
+        choices=BY,
+        help="one row for each class (default); for each object, which is a connected piece of a class; or "
+        "for each number of an object, as segment --objects writes them",
+    )
+    measure.add_argument(
+        "--independent",
+        action="store_true",
+        help="slices are unrelated images: areas, no volumes, and objects end with their slice",
+    )
+    measure.add_argument(
+        "--adapter", type=Path, metavar="A.safetensors", help="take names of classes from it"
+    )
+    _add_options(measure, TrainConfig, ("class_names",))
+    measure.add_argument(
+        "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
+    )
+    measure.add_argument("--channel", type=int, metavar="N", help="channel of the image, from 0")
+    measure.add_argument(
+        "--pixel-size",
+        type=_lengths,
+        metavar="Z,Y,X",
+        help="size of a voxel, such as 2,0.5,0.5 (micrometres) or 1.2mm,0.8mm,0.8mm, of images 0.5 or "
+        "0.4,0.5, where the file does not say it or is wrong",
+    )
+    measure.add_argument("--unit", choices=("um", "mm"), help="unit of the table (default: that of the file)")
+
+
 def _add_others(verbs: Any) -> None:
     suggest = _add(verbs, "suggest", "Say which slices to paint next, best first.")
     suggest.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
@@ -317,6 +356,14 @@ def _length(text: str) -> float:
     if in_one is None:
         raise argparse.ArgumentTypeError(f"{text} has no unit such as nm, um, mm, cm or m")
     return _number(number) * in_one
+
+
+def _lengths(text: str) -> tuple[float, ...]:
+    """Micrometres along y and x, or z, y and x, of one to three lengths; one counts for both y and x."""
+    lengths = tuple(map(_length, text.split(",")))
+    if len(lengths) > 3:
+        raise argparse.ArgumentTypeError(f"{text} has more than three lengths")
+    return lengths * 2 if len(lengths) == 1 else lengths
 
 
 def _slices(text: str) -> tuple[int, ...]:

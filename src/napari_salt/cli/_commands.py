@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "evaluate",
     "given",
+    "label_axes",
     "load",
     "prepare_base",
     "read_image",
@@ -78,7 +79,7 @@ def train(options: argparse.Namespace) -> Result:
 
 def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     """Open all images with their labels."""
-    axes = _label_axes(options.axes)
+    axes = label_axes(options.axes)
     named = [(options.image, options.labels), *options.stack]
     images = [(_opened(options, image), labels) for image, labels in named]
     return [(image, read_labels(labels, axes=axes, like=image)) for image, labels in images]
@@ -336,7 +337,7 @@ def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
     return stack.data if slices is None else stack.data[list(slices)]
 
 
-def _label_axes(axes: str | None) -> str | None:
+def label_axes(axes: str | None) -> str | None:
     """Axes of the labels that belong to an image with `axes`: without C and S."""
     return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
 
