@@ -34,7 +34,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         _check_table(options.out)
     labels, image = _opened(options)
     names = names_of(options)
-    found = table_of(labels, image, options, names)
+    found = table_of(labels, image, options, {info.value: info.name for info in labels.classes} | names)
     if options.out is not None:
         found.save(options.out)
         tell(f"{_counted(found, options.by)} in {options.out}")

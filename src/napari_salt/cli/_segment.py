@@ -218,7 +218,9 @@ class _Job:
     def write(self) -> None:
         """Write the outputs from the finished slices; the others are 0."""
         dtype = result_dtype(self.adapter.values, self.config)
-        with LabelWriter(self.outputs.labels, self.image, len(self.image.data), dtype) as writer:
+        classes = () if self.config.objects else self.adapter.shown_classes
+        count = len(self.image.data)
+        with LabelWriter(self.outputs.labels, self.image, count, dtype, classes) as writer:
             for index in sorted(self.finished):
                 writer.fill(index)
                 labels = self.numbers.get(index)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_salt.io._geometry import Affine
 from napari_salt.io._units import Place, Spacing
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 
 __all__ = ["DAMAGE", "ArrayOnDisk", "Layout", "Opened", "PlaneFile", "one_line", "reading", "writing"]
@@ -62,7 +63,7 @@ class Opened:
         Whether the file names no unit, so that `unit` is the usual one of its format.
     time_step, time_unit
         Time from one time point to the next, and its unit, such as "second"; None if not known.
-    step
+    step, classes
         As in `napari_salt.io.Stack`.
     """
 
@@ -77,6 +78,7 @@ class Opened:
     time_unit: str | None = None
     step: float | None = None
     unit_assumed: bool = False
+    classes: tuple[ClassInfo, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ class Layout:
         File of the image with the same voxels that it belongs to, if there is one.
     time_step, time_unit, affine
         As in `Opened`.
+    classes
+        Names and colours of the label values, as far as they are known.
     """
 
     axes: str
@@ -115,6 +119,7 @@ class Layout:
     time_step: float | None = None
     time_unit: str | None = None
     affine: Affine | None = None
+    classes: tuple[ClassInfo, ...] = ()
 
     @property
     def n_planes(self) -> int:

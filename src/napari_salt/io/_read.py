@@ -79,6 +79,7 @@ def _read(path: Path, axes: str | None, channel: int | None, labels: _LabelView 
         time_step=opened.time_step,
         time_unit=opened.time_unit,
         step=opened.step,
+        classes=opened.classes,
     )
 
 

@@ -7,6 +7,7 @@ import dask.array as da
 
 from napari_salt.io._geometry import Affine, Geometry, patient_axes
 from napari_salt.io._units import Place, Spacing
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.planes import Voxels
 from napari_salt.terms.stack import to_micrometres
 
@@ -54,6 +55,8 @@ class Stack:
         formats.
     true_pixel_size
         Side of a pixel in micrometres, where the caller knows it better than the file.
+    classes
+        Names and colours of the label values, where the file says them.
     """
 
     data: da.Array
@@ -72,6 +75,7 @@ class Stack:
     time_unit: str | None = None
     step: float | None = None
     true_pixel_size: float | None = None
+    classes: tuple[ClassInfo, ...] = ()
 
     @property
     def geometry(self) -> Geometry:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from napari_salt.io._format import Layout, PlaneFile, writing
 from napari_salt.io._stack import Stack
 from napari_salt.io._table import FORMATS, Fact, format_to_write
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 
 __all__ = [
@@ -23,12 +24,14 @@ __all__ = [
     "check_folder",
     "check_target",
     "image_writer",
+    "label_type",
     "layout_of",
     "not_kept",
     "on_disk",
     "replacing",
     "unfinished",
     "write_labels",
+    "write_planes",
 ]
 
 _LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
@@ -91,6 +94,8 @@ class LabelWriter:
         How many slices will be written.
     dtype
         uint8, uint16, uint32 or int32.
+    classes
+        Names and colours of the label values, for formats that hold them (OME-Zarr).
 
     Raises
     ------
@@ -100,14 +105,22 @@ class LabelWriter:
         If `n_slices` is below 1, `dtype` is another, or the ``with`` block ends before all are written.
     """
 
-    def __init__(self, path: str | Path, like: Stack, n_slices: int, dtype: npt.DTypeLike) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        like: Stack,
+        n_slices: int,
+        dtype: npt.DTypeLike,
+        classes: Sequence[ClassInfo] = (),
+    ) -> None:
         path = Path(path)
         check_target(path, like.source)
         self._shape = (n_slices, *like.data.shape[1:3])
         self._dtype = np.dtype(dtype)
         if n_slices < 1 or self._dtype.name not in _LABEL_TYPES:
             raise ValueError(f"cannot write {n_slices} slices of {self._dtype}: {_LABEL_TYPES}")
-        self._image = image_writer(path, layout_of(path, like, self._dtype, n_slices=n_slices))
+        layout = layout_of(path, like, self._dtype, n_slices=n_slices, classes=classes)
+        self._image = image_writer(path, layout)
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -144,6 +157,40 @@ class LabelWriter:
         """Write background into the slices not written yet, up to `stop` (by default all)."""
         for index in range(self._written, self._shape[0] if stop is None else stop):
             self.write(index, np.zeros(self._shape[1:], self._dtype))
+
+
+def write_planes(path: Path, layout: Layout, planes: Iterable[npt.NDArray[Any]]) -> Iterator[int]:
+    """Write planes of whole numbers into one file, and give the number of those written after each.
+
+    Parameters
+    ----------
+    path, layout
+        As for `image_writer`; `label_type` gives the layout's type.
+    planes
+        All planes, (Y, X), of any type of whole numbers, in C order.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or a value does not fit the layout's type.
+    """
+    with image_writer(path, layout) as write:
+        for done, plane in enumerate(planes, start=1):
+            values = plane.astype(layout.dtype)
+            if not np.array_equal(values, plane):
+                raise InputError(
+                    f"slice {done - 1} has values from {plane.min()} to {plane.max()}, which files of labels "
+                    f"({layout.dtype}) cannot hold; labels are whole numbers from 0"
+                )
+            write(values)
+            yield done
+
+
+def label_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the type in which labels of `dtype` are written: the same, or the nearest that formats hold."""
+    if dtype.name in _LABEL_TYPES:
+        return dtype
+    return np.dtype(np.uint8 if dtype.kind == "b" else np.int32)
 
 
 def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: Stack) -> None:
@@ -185,6 +232,7 @@ def layout_of(
     *,
     channels: tuple[str, ...] = (),
     n_slices: int | None = None,
+    classes: Sequence[ClassInfo] = (),
 ) -> Layout:
     """Give the layout of an image at `path` with the axes T, Z, Y, X and the geometry of `like`.
 
@@ -200,6 +248,8 @@ def layout_of(
         Names of the channels; empty for no axis C.
     n_slices
         Number of slices, by default that of `like`.
+    classes
+        Names and colours of the label values.
     """
     count = len(like.data) if n_slices is None else n_slices
     frames = like.frames if count == len(like.data) else 1
@@ -220,6 +270,7 @@ def layout_of(
         time_step=like.time_step,
         time_unit=like.time_unit,
         affine=like.affine,
+        classes=tuple(classes),
     )
 
 

@@ -13,31 +13,11 @@ from napari_salt.results.columns import Frame, class_table, object_table
 from napari_salt.results.kinds import BY, By
 from napari_salt.results.parts import Parts, Sums, contacts, pieces, values_of
 from napari_salt.results.sizes import VoxelSize, voxel_size
-from napari_salt.results.table import Table
+from napari_salt.results.table import Measured, Table
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.stack import StackLike, as_stack
 
-__all__ = ["Measured", "measure", "measure_events"]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How far a measurement is.
-
-    Parameters
-    ----------
-    fraction
-        Share of the work that is done, 0 to 1.
-    table
-        The table, at the end; else None.
-    index, numbers
-        A slice with the numbers of its objects, int32 (Y, X), if these were asked for.
-    """
-
-    fraction: float
-    table: Table | None = None
-    index: int | None = None
-    numbers: NDArray[np.int32] | None = None
+__all__ = ["measure", "measure_events"]
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""A table of measurements: columns with names, rows, and CSV."""
+"""A table of measurements: columns with names, rows, CSV; and how far a measurement is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.files import whole_file
 
-__all__ = ["Table", "write_text"]
+__all__ = ["Measured", "Table", "write_text"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of a text that spreadsheets compute instead of showing."""
@@ -65,6 +65,26 @@ class Table:
         """
         # Excel takes a file for UTF-8 only if it begins with this mark; other programs skip it.
         return write_text(path, "\ufeff" + self.to_csv())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How far a measurement is.
+
+    Parameters
+    ----------
+    fraction
+        Share of the work that is done, 0 to 1.
+    table
+        The table, at the end; else None.
+    index, numbers
+        A slice with the numbers of its objects, int32 (Y, X), if these were asked for.
+    """
+
+    fraction: float
+    table: Table | None = None
+    index: int | None = None
+    numbers: NDArray[np.int32] | None = None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> Path:
