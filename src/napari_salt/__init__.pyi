@@ -6,6 +6,7 @@ from .core.segment.uncertainty import suggest, uncertainty_events
 from .core.segment.whole import segment
 from .core.train.training import train, training_events
 from .results.measure import measure
+from .results.report import report
 from .results.table import Table
 from .terms.config import SaltConfig, SegmentConfig, TrainConfig
 from .terms.errors import SaltError
@@ -26,6 +27,7 @@ __all__ = [
     "evaluate",
     "evaluate_objects",
     "measure",
+    "report",
     "segment",
     "segmentation_events",
     "suggest",

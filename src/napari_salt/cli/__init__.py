@@ -42,6 +42,7 @@ VERBS = {
     "segment": "_segment",
     "evaluate": "_commands",
     "measure": "_measure",
+    "report": "_report",
     "suggest": "_commands",
     "info": "_about",
     "bases": "_about",
@@ -134,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_others):
+    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_others):
         add(verbs)
     return parser
 
@@ -233,9 +234,24 @@ def _add_measure(verbs: Any) -> None:
     measure = _add(verbs, "measure", "Measure classes or objects: volumes, intensities, places, as a table.")
     measure.add_argument("labels", type=Path, help=f"segmentation: {what_is_read()}")
     measure.add_argument("--image", type=Path, help="stack whose intensities are measured")
+    measure.add_argument("--adapter", type=Path, metavar="A.safetensors", help="names classes as it does")
     measure.add_argument(
         "-o", "--out", type=Path, metavar="TABLE.csv", help="table to write (default: print it)"
     )
+    _add_measuring(measure)
+
+
+def _add_report(verbs: Any) -> None:
+    report = _add(verbs, "report", "Write an HTML report on an adapter and on what it has segmented.")
+    report.add_argument("adapter", type=Path, metavar="ADAPTER")
+    report.add_argument("image", type=Path, nargs="?", help=f"stack that was segmented: {what_is_read()}")
+    report.add_argument("labels", type=Path, nargs="?", help="its segmentation")
+    report.add_argument("-o", "--out", type=Path, required=True, metavar="REPORT.html")
+    _add_measuring(report)
+
+
+def _add_measuring(measure: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is measured in which units."""
     measure.add_argument(
         "--by",
         default="classes",
@@ -247,9 +263,6 @@ def _add_measure(verbs: Any) -> None:
         "--independent",
         action="store_true",
         help="slices are unrelated images: areas, no volumes, and objects end with their slice",
-    )
-    measure.add_argument(
-        "--adapter", type=Path, metavar="A.safetensors", help="take names of classes from it"
     )
     _add_options(measure, TrainConfig, ("class_names",))
     measure.add_argument(

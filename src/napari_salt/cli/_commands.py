@@ -232,8 +232,8 @@ def _evaluate_objects(options: argparse.Namespace, prediction: Any, labels: Any,
 
 def suggest(options: argparse.Namespace) -> Result:
     """``napari-salt suggest``; after Ctrl-C the slices scored so far are ranked."""
-    from napari_salt.core.paint.fingerprint import painted_slices
     from napari_salt.core.segment.uncertainty import on_plane, uncertainty_events
+    from napari_salt.terms.fingerprint import painted_slices
     from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 
     began = time.monotonic()

@@ -23,7 +23,7 @@ from napari_salt.terms.errors import InputError
 from napari_salt.terms.text import printable
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["measure", "names_of", "table_of"]
+__all__ = ["measure", "names_of", "opened", "table_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """``napari-salt measure``."""
     if options.out is not None:
         _check_table(options.out)
-    labels, image = _opened(options)
+    labels, image = opened(options)
     names = names_of(options)
     found = table_of(labels, image, options, {info.value: info.name for info in labels.classes} | names)
     if options.out is not None:
@@ -89,7 +89,14 @@ def _check_table(path: Path) -> None:
         raise InputError(f"{path} is a folder; name a file")
 
 
-def _opened(options: argparse.Namespace) -> tuple[Stack, Stack | None]:
+def opened(options: argparse.Namespace) -> tuple[Stack, Stack | None]:
+    """Open the segmentation and, if the arguments name it, its image.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, or they do not belong together.
+    """
     axes = label_axes(options.axes)
     if options.image is None:
         if options.channel is not None:
