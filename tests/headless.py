@@ -3,7 +3,7 @@
 import queue
 import time
 
-from napari_salt.engine._client import EngineProcess
+from napari_salt.engine._client import ENGINE, EngineProcess
 from napari_salt.session._session import Session
 
 SECONDS = 120
@@ -25,6 +25,6 @@ class Loop:
             self._functions.get(timeout=max(0.0, end - time.monotonic()))()
 
 
-def session(viewer, loop=None, autosave=None):
+def session(viewer, loop=None, autosave=None, engine=ENGINE):
     """A session on a viewer or its model; nobody answers its questions."""
-    return Session(viewer, lambda _question, _answers: None, EngineProcess(loop or Loop()), autosave)
+    return Session(viewer, lambda _question, _answers: None, EngineProcess(loop or Loop(), engine), autosave)

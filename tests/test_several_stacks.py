@@ -15,13 +15,13 @@ from napari_salt.core.metrics import dice
 from napari_salt.core.paint.annotations import PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation
-from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import read_paint, readers_of, training_stacks
 from napari_salt.core.train import training
 from napari_salt.core.train.forest import forest_held_out_dice
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.preprocess import Preprocess
 from tiny import QUICK
 

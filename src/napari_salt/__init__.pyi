@@ -6,6 +6,9 @@ from .core.object_metrics import ObjectScore, evaluate_objects
 from .core.segment.stack import segmentation_events
 from .core.segment.uncertainty import suggest, uncertainty_events
 from .io import Stack, read_labels, read_stack, write_labels
+from .results.measure import measure
+from .results.report import report
+from .results.table import Table
 from .terms.config import SaltConfig, SegmentConfig, TrainConfig
 from .terms.errors import SaltError
 from .terms.events import SliceResult, SliceUncertainty, TrainingEvent
@@ -20,13 +23,16 @@ __all__ = [
     "SliceResult",
     "SliceUncertainty",
     "Stack",
+    "Table",
     "TrainConfig",
     "TrainingEvent",
     "evaluate",
     "evaluate_objects",
+    "measure",
     "mix",
     "read_labels",
     "read_stack",
+    "report",
     "segment",
     "segmentation_events",
     "suggest",

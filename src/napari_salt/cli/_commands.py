@@ -41,6 +41,7 @@ __all__ = [
     "evaluate",
     "given",
     "given_texts",
+    "label_axes",
     "load",
     "prepare_base",
     "read_image",
@@ -84,7 +85,7 @@ def train(options: argparse.Namespace) -> Result:
 
 def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     """Open all images with their labels."""
-    axes = _label_axes(options.axes)
+    axes = label_axes(options.axes)
     named = [(options.image, options.labels), *options.stack]
     images = [(_opened(options, image), labels) for image, labels in named]
     return [
@@ -257,8 +258,8 @@ def _evaluate_objects(options: argparse.Namespace, prediction: Any, labels: Any,
 
 def suggest(options: argparse.Namespace) -> Result:
     """``napari-salt suggest``; after Ctrl-C the slices scored so far are ranked."""
-    from napari_salt.core.paint.fingerprint import painted_slices
     from napari_salt.core.segment.uncertainty import on_plane, uncertainty_events
+    from napari_salt.terms.fingerprint import painted_slices
     from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 
     began = time.monotonic()
@@ -382,7 +383,7 @@ def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
     return stack.data if slices is None else stack.data[list(slices)]
 
 
-def _label_axes(axes: str | None) -> str | None:
+def label_axes(axes: str | None) -> str | None:
     """Axes of the labels that belong to an image with `axes`: without C and S."""
     return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
 

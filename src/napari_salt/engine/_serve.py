@@ -115,7 +115,7 @@ class Engine:
         threading.Thread(target=self._receive, daemon=True).start()
         while True:
             request = self._jobs.get()
-            if isinstance(request, messages.Train | messages.Segment | messages.Suggest):
+            if isinstance(request, messages.Job):
                 self._run(request)
             else:
                 self._serve_asides(self._look, share=1.0)
@@ -143,6 +143,8 @@ class Engine:
             messages.Train: self._train,
             messages.Segment: self._segment,
             messages.Suggest: self._suggest,
+            messages.Measure: self._measure,
+            messages.Write: self._write,
         }
         self._working = True
         try:
@@ -230,6 +232,36 @@ class Engine:
             self._send(
                 messages.SliceScored(index=event.index, uncertainty=event.uncertainty, done=done, total=total)
             )
+            self._check_stop()
+
+    def _measure(self, job: messages.Measure) -> None:
+        from napari_salt.results.measure import measure_events
+
+        told = 0.0
+        for event in measure_events(
+            self._stack(job.labels),
+            None if job.image is None else self._stack(job.image),
+            by=job.by,
+            pixel_size=job.pixel_size,
+            unit=job.unit,
+            class_names=job.class_names,
+            independent=job.independent,
+            group=job.group,
+            to_world=job.to_world,
+            numbered=job.numbered,
+        ):
+            news = event.table is not None or event.numbers is not None
+            if news or time.monotonic() - told > UPDATE_SECONDS:
+                told = time.monotonic()
+                self._send(messages.MeasuredMore(event=event))
+            self._check_stop()
+
+    def _write(self, job: messages.Write) -> None:
+        from napari_salt.io._write import write_planes
+
+        labels = self._stack(job.labels)
+        for done in write_planes(job.path, job.layout, (labels[index] for index in range(len(labels)))):
+            self._send(messages.Written(done=done, total=len(labels)))
             self._check_stop()
 
     def _fetch_base(self, reference: str) -> None:

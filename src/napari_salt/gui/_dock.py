@@ -18,6 +18,7 @@ from napari_salt.gui._ties import Ties
 from napari_salt.gui.panels.annotate import AnnotatePanel
 from napari_salt.gui.panels.model import ModelPanel
 from napari_salt.gui.panels.next import NextPanel
+from napari_salt.gui.panels.results import ResultsPanel
 from napari_salt.gui.panels.segment import SegmentPanel
 from napari_salt.gui.panels.train import TrainPanel
 from napari_salt.session._autosave import Autosave
@@ -87,8 +88,8 @@ class SaltWidget(QScrollArea):
         session = self.session
         self.model, self.annotate = ModelPanel(session), AnnotatePanel(session)
         self.train, self.segment = TrainPanel(session), SegmentPanel(session)
-        self.next = NextPanel(session)
-        for panel in (self.model, self.annotate, self.train, self.segment, self.next):
+        self.next, self.results = NextPanel(session), ResultsPanel(session)
+        for panel in (self.model, self.annotate, self.train, self.segment, self.next, self.results):
             layout.addWidget(panel)
             panel.expand(animate=False)
         layout.addStretch()
@@ -101,6 +102,7 @@ class SaltWidget(QScrollArea):
     def _connect_viewer(self) -> None:
         add, layers, dims = self.ties.connections.add, self.viewer.layers, self.viewer.dims
         add(self._on_inserted, layers.events.inserted)
+        add(self.results.refresh, layers.events.inserted, layers.events.removed)
         add(self.annotate.follow_layers, layers.events.removed, *(layer.events.name for layer in layers))
         moves = (dims.events.current_step, dims.events.ndisplay, dims.events.order)
         add(self._on_view_moved, *moves, camera_of(self.viewer).events)
@@ -171,6 +173,8 @@ class SaltWidget(QScrollArea):
             "segment": self.segment,
             "range": self.segment,
             "suggest": self.next,
+            "measure": self.results,
+            "write": self.results,
         }
         of_group = {"paint": self.annotate, "segmenting": self.segment}
         for config in (SegmentConfig, TrainConfig):

@@ -10,6 +10,7 @@ import napari
 from napari_salt.gui._commands import open_widget
 from napari_salt.io import read_stack
 from napari_salt.io._table import is_stack
+from napari_salt.session._layers import FILE
 from napari_salt.terms.errors import InputError
 
 __all__ = ["launch", "open_files"]
@@ -40,4 +41,5 @@ def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
             z, y, x = stack.spacing
             spacing = (z or y, y, x)[-(data.ndim - stack.rgb) :]
         units = [stack.unit] * (data.ndim - stack.rgb) if stack.unit and spacing else None
-        viewer.add_image(data, name=path.stem, rgb=stack.rgb, scale=spacing, units=units)
+        about = {FILE: str(path.absolute())}
+        viewer.add_image(data, name=path.stem, rgb=stack.rgb, scale=spacing, units=units, metadata=about)

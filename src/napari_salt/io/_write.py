@@ -3,9 +3,8 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,11 +26,13 @@ __all__ = [
     "check_folder",
     "check_target",
     "image_writer",
+    "label_type",
     "layout_of",
     "on_disk",
     "replacing",
     "unfinished",
     "write_labels",
+    "write_planes",
 ]
 
 _LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
@@ -122,8 +123,8 @@ class LabelWriter:
         if n_slices < 1 or self._dtype.name not in _LABEL_TYPES:
             raise ValueError(f"cannot write {n_slices} slices of {self._dtype}: {_LABEL_TYPES}")
         check_holds(path, like)
-        layout = layout_of(path, like, self._dtype, n_slices=n_slices)
-        self._image = image_writer(path, replace(layout, classes=tuple(classes)))
+        layout = layout_of(path, like, self._dtype, n_slices=n_slices, classes=classes)
+        self._image = image_writer(path, layout)
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -160,6 +161,40 @@ class LabelWriter:
         """Write background into the slices not written yet, up to `stop` (by default all)."""
         for index in range(self._written, self._shape[0] if stop is None else stop):
             self.write(index, np.zeros(self._shape[1:], self._dtype))
+
+
+def write_planes(path: Path, layout: Layout, planes: Iterable[npt.NDArray[Any]]) -> Iterator[int]:
+    """Write planes of whole numbers into one file, and give the number of those written after each.
+
+    Parameters
+    ----------
+    path, layout
+        As for `image_writer`; `label_type` gives the layout's type.
+    planes
+        All planes, (Y, X), of any type of whole numbers, in C order.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or a value does not fit the layout's type.
+    """
+    with image_writer(path, layout) as write:
+        for done, plane in enumerate(planes, start=1):
+            values = plane.astype(layout.dtype)
+            if not np.array_equal(values, plane):
+                raise InputError(
+                    f"slice {done - 1} has values from {plane.min()} to {plane.max()}, which files of labels "
+                    f"({layout.dtype}) cannot hold; labels are whole numbers from 0"
+                )
+            write(values)
+            yield done
+
+
+def label_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the type in which labels of `dtype` are written: the same, or the nearest that formats hold."""
+    if dtype.name in _LABEL_TYPES:
+        return dtype
+    return np.dtype(np.uint8 if dtype.kind == "b" else np.int32)
 
 
 def write_labels(
@@ -209,6 +244,7 @@ def layout_of(
     *,
     channels: tuple[str, ...] = (),
     n_slices: int | None = None,
+    classes: Sequence[ClassInfo] = (),
 ) -> Layout:
     """Give the layout of an image at `path` with the axes T, Z, Y, X and the geometry of `like`.
 
@@ -224,6 +260,8 @@ def layout_of(
         Names of the channels; empty for no axis C.
     n_slices
         Number of slices, by default that of `like`.
+    classes
+        Names and colours of the label values.
     """
     count = len(like.data) if n_slices is None else n_slices
     frames = like.frames if count == len(like.data) else 1
@@ -245,6 +283,7 @@ def layout_of(
         time_unit=like.time_unit,
         affine=like.affine,
         series=like.series,
+        classes=tuple(classes),
     )
 
 

@@ -1,6 +1,7 @@
 """OME-Zarr images: versions up to 0.5 are read at full resolution, 0.5 is written."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import zarr
 
 from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
 from napari_salt.io._blosc import checked
+from napari_salt.io._classes import classes_of, image_label
 from napari_salt.io._format import Layout, Opened, reading
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.terms.errors import InputError
@@ -134,14 +136,16 @@ def _opened(group: zarr.Group, image: Mapping[str, Any], axes: str | None, path:
     letters = _letters(axes, "".join(map(_letter, entries)), array, path)
     units = [str(entry.get("unit", "")) for entry in entries]
     steps = [*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+    classes = classes_of(_about(group).get("image-label"))
     if not any(step["type"] == "scale" for step in steps):
-        return Opened(checked(array), letters, None, None)
+        return Opened(checked(array), letters, None, None, classes=classes)
     scale, origin = _scale_and_origin(steps, array.ndim)
     spacing, unit = of_the_voxel(letters, scale, units)
     where = position(letters, origin, units) if any(origin) else None
     time = letters.find("T")
-    every = (None, None) if time < 0 else (scale[time], units[time] or None)
-    return Opened(checked(array), letters, spacing, unit, where, None, None, *every)
+    step, time_unit = (None, None) if time < 0 else (scale[time], units[time] or None)
+    opened = Opened(checked(array), letters, spacing, unit, where, time_step=step, time_unit=time_unit)
+    return replace(opened, classes=classes)
 
 
 def _letters(axes: str | None, found: str, array: Any, path: Path) -> str:
@@ -190,7 +194,7 @@ def _metadata(layout: Layout) -> dict[str, Any]:
     if layout.channels:
         metadata["omero"] = {"channels": [_channel(name, layout.dtype) for name in layout.channels]}
     else:
-        metadata["image-label"] = {}
+        metadata["image-label"] = image_label(layout.classes)
     return metadata
 
 

@@ -13,22 +13,28 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_salt.results.table import Table
 from napari_salt.session._image_source import ImageSource
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
 from napari_salt.terms.text import shortened, unpathed
 
 __all__ = [
+    "FILE",
     "PLACEMENT",
     "Output",
     "Overlay",
     "accept_mask",
+    "add_objects",
     "align",
     "camera_of",
     "class_color",
     "colormap_of",
+    "holds_objects",
     "made_by_us",
+    "names_in",
     "new_labels",
+    "set_features",
 ]
 
 
@@ -36,7 +42,8 @@ PLACEMENT = ("scale", "translate", "rotate", "shear", "affine")
 """Properties that place a layer in the world."""
 
 OURS, MADE_BY = "napari-salt", "napari-salt: made by"
-"""Keys in the metadata of layers that this plugin makes."""
+CLASSES, FEATURES, FILE = "napari-salt: classes", "napari-salt: features", "napari-salt: file"
+"""Keys in the metadata of layers that this plugin makes; `CLASSES`: name by label value, none for objects."""
 
 
 class Overlay:
@@ -103,6 +110,8 @@ class Output:
         assignments.
     classes
         Of the adapter; their names go into those of the probability layers.
+    named
+        Classes whose values the labels hold; empty for numbers of objects.
     colormap
         Of the labels layer; None for napari's own.
     probabilities
@@ -121,12 +130,18 @@ class Output:
         colormap: Any,
         probabilities: Sequence[Any] = (),
         made_by: Mapping[str, Any] | None = None,
+        named: Sequence[ClassInfo] = (),
     ) -> None:
         self._source = source
         self._viewer = viewer
         placement = source.placement()
         about = {OURS: "result", MADE_BY: dict(made_by or {})}
-        self.layer = Labels(data, name=name, colormap=colormap, metadata=about, **placement)
+        names = {info.value: info.name for info in named}
+        features = {"index": [*names], "class": [*names.values()]} if names else None
+        holds = {**about, CLASSES: names}
+        self.layer = Labels(
+            data, name=name, colormap=colormap, metadata=holds, features=features, **placement
+        )
         _add_behind(viewer, self.layer)
         self._maps = []
         for info, values in zip(classes, probabilities, strict=False):
@@ -157,6 +172,36 @@ class Output:
             layer.data[place] = values
             if layer.visible:
                 layer.refresh()
+
+
+def names_in(layer: Labels) -> dict[int, str]:
+    """Names of the layer's classes by label value, as far as this plugin has stored them."""
+    return dict(layer.metadata.get(CLASSES, {}))
+
+
+def holds_objects(layer: Labels) -> bool:
+    """Whether the values of a layer that this plugin made are numbers of objects."""
+    return CLASSES in layer.metadata and not layer.metadata[CLASSES]
+
+
+def add_objects(viewer: Any, source: ImageSource, labels: Labels, numbers: NDArray[np.int32]) -> Labels:
+    """Add a layer with the numbers of the objects of `labels`."""
+    about = {OURS: "result", MADE_BY: {"objects of": labels.name}, CLASSES: {}}
+    layer = Labels(numbers, name=f"{labels.name} objects", metadata=about, **source.placement())
+    _add_behind(viewer, layer)
+    return layer
+
+
+def set_features(layer: Labels, key: str, table: Table) -> bool:
+    """Make the table the layer's features, row by label value in the column `key`.
+
+    False, and nothing is changed, if the layer has features that this plugin has not made.
+    """
+    if len(layer.features.columns) and FEATURES not in layer.metadata and not made_by_us(layer):
+        return False
+    layer.features = {"index": table[key], **table.columns}
+    layer.metadata[FEATURES] = True
+    return True
 
 
 def camera_of(viewer: Any) -> Any:

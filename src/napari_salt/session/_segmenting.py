@@ -244,7 +244,10 @@ class Segmenting(SessionJob):
             maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
         colormap = None if session.options.segment.objects else session.colormap  # None: napari's own
         made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
-        output = Output(session.viewer, source, name, data, adapter.card.classes, colormap, maps, made_by)
+        classes = adapter.card.classes
+        shown = () if session.options.segment.objects else {info.value for info in adapter.card.shown_classes}
+        named = [info for info in session.classes if info.value in shown]
+        output = Output(session.viewer, source, name, data, classes, colormap, maps, made_by, named)
         return Result(output, self._key(), session.options.segment.objects)
 
     def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:

@@ -19,9 +19,12 @@ from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Log
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
 from napari_salt.session._image_source import ImageSource
+from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import new_labels
+from napari_salt.session._measuring import Measuring
 from napari_salt.session._previewing import Previewing
 from napari_salt.session._prompting import Prompting
+from napari_salt.session._saving import Saving
 from napari_salt.session._segmenting import Segmenting
 from napari_salt.session._state import Ask, SessionState
 from napari_salt.session._suggesting import Suggesting
@@ -50,10 +53,14 @@ class Session(SessionState):
         self.training = Training(self)
         self.segmenting = Segmenting(self)
         self.suggesting = Suggesting(self)
-        self._parts: dict[str, Training | Segmenting | Suggesting] = {
+        self.measuring = Measuring(self)
+        self.saving = Saving(self)
+        self._parts: dict[str, SessionJob] = {
             "train": self.training,
             "segment": self.segmenting,
             "suggest": self.suggesting,
+            "measure": self.measuring,
+            "write": self.saving,
         }
         self.previewing = Previewing(self)
         self.prompting = Prompting(self)
@@ -90,6 +97,7 @@ class Session(SessionState):
         self.previewing.clear()
         self.prompting.clear()
         self.suggesting.clear()
+        self.measuring.clear()
         self.changed.image.emit()
         self.set_labels(self.labels)
 
@@ -185,7 +193,7 @@ class Session(SessionState):
         self.job = ""
 
     def run(self, kind: str, job: Job) -> None:
-        """Start a job: "train", "segment" or "suggest"; then refresh the preview."""
+        """Start a job (see `JOBS`); then refresh the preview."""
         super().run(kind, job)
         self.previewing.refresh()
 

@@ -35,6 +35,15 @@ logger = logging.getLogger(__name__)
 COUNTING_SECONDS = 0.2
 """Seconds that counting the paint may block the GUI; the rest is counted later in small parts."""
 
+JOBS = {
+    "train": "training",
+    "segment": "segmenting",
+    "suggest": "looking for slices to paint",
+    "measure": "measuring",
+    "write": "saving labels",
+}
+"""What is done in each job."""
+
 Ask = Callable[[str, Sequence[str]], str | None]
 """Asks the user a question with some answers; gives the answer, or None for "cancel"."""
 
@@ -53,6 +62,7 @@ class Changes(SignalGroup):
     suggestions = Signal()
     prompt = Signal()
     preview = Signal()
+    results = Signal()
     touched = Signal()
 
 
@@ -258,7 +268,7 @@ class SessionState:
         self.changed.adapter.emit()
 
     def run(self, kind: str, job: Job) -> None:
-        """Start a job: "train", "segment" or "suggest"."""
+        """Start a job, one of `JOBS`."""
         self.job = kind
         self.engine.start(job)
         self.changed.job.emit()
@@ -271,8 +281,7 @@ class SessionState:
     @property
     def busy(self) -> str:
         """Why no job can start now, or ""."""
-        names = {"train": "training", "segment": "segmenting", "suggest": "looking for slices to paint"}
-        return f"napari-salt is {names[self.job]}; stop it first" if self.job else ""
+        return f"napari-salt is {JOBS[self.job]}; stop it first" if self.job else ""
 
     @property
     def no_image(self) -> str:

@@ -119,6 +119,21 @@ def _is_stack(value: Any) -> bool:
     )
 
 
+DICE = Rule(
+    "label values with numbers from 0 to 1",
+    lambda v: (
+        isinstance(v, dict)
+        and all(re.fullmatch("[0-9]{1,10}", key) and SHARE.holds(dice) for key, dice in v.items())
+    ),
+)
+
+
+def _is_measurement(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and COUNT.holds(value[0]) and DICE.holds(value[1])
+    )
+
+
 TRAINING: Mapping[str, Rule] = {
     **STACK,
     "more_stacks": _several(Rule("the facts of a stack", _is_stack), MAX_STACKS),
@@ -130,13 +145,8 @@ TRAINING: Mapping[str, Rule] = {
     "losses": _several(_number(-1e12, 1e12), 10_000),
     "intensities": _several(_several(_several(_number(-1e6, 1e6), 100, 1), 100, 1), 4),
     "held_out": _text(MAX_SENTENCE),
-    "held_out_dice": Rule(
-        "label values with numbers from 0 to 1",
-        lambda v: (
-            isinstance(v, dict)
-            and all(re.fullmatch("[0-9]{1,10}", key) and SHARE.holds(dice) for key, dice in v.items())
-        ),
-    ),
+    "held_out_dice": DICE,
+    "dice_curve": _several(Rule("a step with Dice by label value", _is_measurement), 10_000),
     "leak_free": FLAG,
     "unpainted": _text(),
     "device": _text(),
