@@ -61,8 +61,6 @@ class Stack:
         Which image of a file or folder with several this is, as the caller says it; None for the only one.
     true_pixel_size
         Side of a pixel in micrometres, where the caller knows it better than the file.
-    classes
-        Names and colours of the label values, where the file says them.
     """
 
     data: da.Array
