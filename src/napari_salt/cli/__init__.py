@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._adapter_arguments import add_adapters, add_texts
+from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
@@ -44,6 +44,7 @@ VERBS = {
     "info": "_about",
     "bases": "_about",
     "adapters": "_adapters",
+    "export": "_export",
 }
 """Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others, add_adapters):
+    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others, add_adapters, add_export):
         add(verbs)
     return parser
 
