@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from napari_salt import __version__
 from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
+from napari_salt.cli._terminal import terminable
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
@@ -75,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _opens_napari(arguments):
             return _open_napari(arguments)
         options = _parser().parse_args(arguments)
-        result, interrupted = _command(options.verb)(options)
+        with terminable():
+            result, interrupted = _command(options.verb)(options)
         if options.json:
             sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
