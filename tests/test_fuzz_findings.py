@@ -1,9 +1,12 @@
 """Faults that ``tests/fuzz`` has found, each as the smallest file that shows it."""
 
+import contextlib
 import json
+import re
 import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -107,6 +110,19 @@ def test_ome_metadata_that_are_no_xml_are_no_crash(tmp_path):
     text = ome_of(path)
     tifffile.tiffcomment(path, text.replace("<Pixels", "<Pix<els").encode())
     assert read_stack(path).data.shape == SHAPE
+
+
+def test_entities_in_ome_metadata_do_not_grow(tmp_path):
+    path = save(tmp_path, noise(SHAPE), "a.ome.tif", ome=True, metadata={"axes": "ZYX"})
+    grow = "".join(f'<!ENTITY e{n + 1} "{f"&e{n};" * 20}">' for n in range(9))
+    text = re.sub(
+        "<OME ", f'<!DOCTYPE x [<!ENTITY e0 "lol">{grow}]><OME Creator="&e9;" ', ome_of(path), count=1
+    )
+    tifffile.tiffcomment(path, text.encode())
+    began = time.process_time()
+    with contextlib.suppress(InputError):
+        read_stack(path)
+    assert time.process_time() - began < 5
 
 
 def paint_file(path, shape, plane):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import torch
 from mutate import damaged, damaged_header, damaged_metadata
 from watch import Watch, arguments
 
@@ -18,7 +19,7 @@ from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.terms.card import AdapterCard, described
 
 DATA = Path(__file__).parents[1] / "data"
-BUILT = 0.05
+BUILT = 0.02
 """Share of the readable files that are put on the base."""
 CHANCE = random.Random(0)
 
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("--metadata", type=int, default=10_000, help="files with changed metadata")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
+    torch.set_num_threads(1)  # for many small matrices
     files = good()
     for content in files:
         adapter = Adapter.from_bytes(content)

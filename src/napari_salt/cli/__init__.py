@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._adapter_arguments import add_adapters, add_texts
+from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
+from napari_salt.cli._terminal import terminable
 from napari_salt.io._paths import is_there
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.results.kinds import BY
@@ -48,6 +49,7 @@ VERBS = {
     "info": "_about",
     "bases": "_about",
     "adapters": "_adapters",
+    "export": "_export",
 }
 """Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
@@ -83,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _opens_napari(arguments):
             return _open_napari(arguments)
         options = _parser().parse_args(arguments)
-        result, interrupted = _command(options.verb)(options)
+        with terminable():
+            result, interrupted = _command(options.verb)(options)
         if options.json:
             sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
@@ -143,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
     adders = _add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_others
-    for add in (*adders, add_adapters):
+    for add in (*adders, add_adapters, add_export):
         add(verbs)
     return parser
 

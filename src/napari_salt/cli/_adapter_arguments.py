@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_adapters", "add_texts"]
+__all__ = ["add_adapters", "add_export", "add_texts"]
 
 SOURCE = (
     "file, folder, https://... (with #sha256=HEX after it to check what is downloaded), or a Zenodo record: "
@@ -35,6 +35,22 @@ def add_adapters(verbs: Any) -> None:
     for add in (_add_list, _add_add, _add_remove, _add_show, _add_mix):
         action: argparse.ArgumentParser = add(actions)
         action.add_argument("--json", action="store_true", help="print one JSON object as last line")
+
+
+def add_export(verbs: Any) -> None:
+    """Add ``export``."""
+    text = "Write the adapted model for other programs."
+    parser = verbs.add_parser("export", help=text, description=text)
+    parser.add_argument("adapter", type=Path, metavar="ADAPTER", help=ADAPTER)
+    parser.add_argument(
+        "--to",
+        required=True,
+        choices=("segment-anything", "onnx"),
+        help="a checkpoint of the package segment-anything (.pth), or an ONNX file (.onnx)",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+    parser.add_argument("--base", metavar="CHECKPOINT", help="where a local base lies")
+    parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
 
 
 def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:

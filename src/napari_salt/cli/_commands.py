@@ -18,10 +18,10 @@ from napari_salt.cli._about import fetch
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, say, tell
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._write import check_folder
-from napari_salt.terms.cache import is_file
+from napari_salt.terms.cache import cache_folder, is_file, write_atomically
 from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
 from napari_salt.terms.config import SegmentConfig, TrainConfig
-from napari_salt.terms.errors import InputError
+from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.library import Library
 from napari_salt.terms.options import changed, options_of
 from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
@@ -158,14 +158,35 @@ def run_training(
             for event in started:
                 _show(event, bar)
                 best = event.adapter.with_texts(texts or {}) if event.adapter else best
-                if best and event.adapter and (event.held_out_dice or event.phase == "done"):
-                    best.save(out)
+                if best and event.adapter and event.held_out_dice:
+                    _save_meanwhile(best, out)
                 if interruption.requested:
                     break
     if best is None:
         raise KeyboardInterrupt
-    best.save(out)
+    _save(best, out)
     return best, interruption.requested
+
+
+def _save_meanwhile(adapter: Adapter, out: Path) -> None:
+    """Save during the training, which goes on if that is not possible: it may be at the end."""
+    try:
+        adapter.save(out)
+    except AdapterError as error:
+        logger.warning("%s; the training goes on", error)
+
+
+def _save(adapter: Adapter, out: Path) -> None:
+    """Save at the end; where that is not possible, in the cache folder, so that nothing is lost."""
+    try:
+        adapter.save(out)
+    except AdapterError as error:
+        kept = cache_folder() / "rescued" / f"{time.strftime('%Y%m%d-%H%M%S')} {out.name}"
+        try:
+            write_atomically(kept, adapter.to_bytes())
+        except OSError:
+            raise error from None
+        raise AdapterError(f"{error}; the adapter is kept as {kept}") from error
 
 
 def training_stacks(pairs: Sequence[Pair], plane: Plane = "z") -> tuple[TrainingStack, ...]:

@@ -124,7 +124,7 @@ class Engine:
         """Put each request into its queue; the end of the stream ends the process, also during a job."""
         while True:
             try:
-                request = pickle.load(self._requests)  # noqa: S301 (from the process that started us)
+                request = pickle.load(self._requests)  # noqa: S301 (from who started us) # nosec B301
             except (EOFError, OSError):
                 os._exit(0)
             if isinstance(request, messages.Answer):

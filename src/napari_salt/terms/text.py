@@ -10,6 +10,8 @@ __all__ = ["PlainFormatter", "plain", "printable", "reason", "shortened", "unmar
 MARKUP = str.maketrans("<>&", "\u2039\u203a+")
 PATHS = str.maketrans('/\\:|?*"', "\u2215\u2216\ua789\u00a6.\u2217'")
 
+MAX_REASON = 300
+
 JOINERS = "\u200c\u200d"
 """Invisible characters that some scripts need inside words."""
 
@@ -22,12 +24,15 @@ def printable(text: str, keep: str = "") -> str:
     keep
         Characters that are not escaped, such as a line break.
     """
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in JOINERS + keep else _escape(c) for c in text)
 
 
 def reason(error: Exception) -> str:
-    """What an exception says, for a message of ours: printable, on one line, at most 300 characters."""
-    return shortened(printable(" ".join(str(error).split())) or type(error).__name__, 300)
+    """What an exception says, for a message of ours: printable, one line, at most `MAX_REASON` characters."""
+    text = shortened(" ".join(str(error).split()), MAX_REASON)
+    return shortened(printable(text) or type(error).__name__, MAX_REASON)
 
 
 def unmarked(text: str) -> str:
