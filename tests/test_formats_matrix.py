@@ -322,7 +322,7 @@ def test_dicom_in_one_file_and_compressed(tmp_path):
 
 
 def test_dicom_files_as_archives_have_them(tmp_path):
-    """Names without an ending, a slice twice, no positions; orders are those of positions, else of numbers."""
+    """Names without an ending, a slice twice, no positions: slices go by positions, else by numbers."""
     folder = dicoms.series(tmp_path / "d", noise())
     (folder / "copy.dcm").write_bytes((folder / "003.dcm").read_bytes())
     np.testing.assert_array_equal(read_stack(folder).data.compute(), noise())
