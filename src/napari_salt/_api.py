@@ -236,10 +236,10 @@ def _completed(config: TrainConfig, images: Sequence[Stack | None], labels: Sequ
 
 
 def _opened(given: Any) -> Any:
-    return read_stack(given) if isinstance(given, _PATHS) else given
+    return read_stack(os.fspath(given)) if isinstance(given, _PATHS) else given
 
 
 def _opened_labels(given: Any, image: Any) -> Any:
     if not isinstance(given, _PATHS):
         return given
-    return read_labels(given, like=image if isinstance(image, Stack) else None)
+    return read_labels(os.fspath(given), like=image if isinstance(image, Stack) else None)

@@ -236,6 +236,9 @@ def evaluate(options: argparse.Namespace) -> Result:
     from napari_salt.core.metrics import evaluate as score
 
     predicted = read_labels(options.prediction, axes=options.axes)
+    if predicted.partial:  # a segmentation of the slices in which there is something
+        whole = read_labels(options.labels, axes=options.axes)
+        predicted = read_labels(options.prediction, axes=options.axes, like=whole)
     how: dict[str, Any] = {"axes": options.axes, "like": predicted, "resample": options.resample}
     true = read_labels(options.labels, **how)
     mask = read_labels(options.mask, **how) if options.mask else None

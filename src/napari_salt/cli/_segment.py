@@ -42,6 +42,8 @@ Result = tuple[dict[str, Any], bool]
 def segment(options: argparse.Namespace) -> Result:
     """``napari-salt segment``."""
     image = read_image(options)
+    outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
+    outputs.check(image.source)
     check_holds(options.out, image)
     adapter = load(options.adapter)
     prepare_base(adapter, options.base)
@@ -51,7 +53,6 @@ def segment(options: argparse.Namespace) -> Result:
     at_once = in_one_run(cuts_wanted(config, adapter.preprocess, image.voxels), config)
     if at_once and (options.resume or options.dask):
         raise InputError(f"{at_once} in one run; leave out {'--resume' if options.resume else '--dask'}")
-    outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
     lost = not_kept(options.out, image)
     if lost:
         logger.warning(lost)

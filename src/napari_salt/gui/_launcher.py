@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import napari
+from napari.layers import Layer
 
 from napari_salt.gui._commands import open_widget
-from napari_salt.io import read_stack
 from napari_salt.io._table import is_stack
-from napari_salt.session._layers import FILE
+from napari_salt.session._layer_files import layers_of
 from napari_salt.terms.errors import InputError
 
 __all__ = ["launch", "open_files"]
@@ -27,19 +27,13 @@ def launch(paths: Sequence[Path]) -> None:
 def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
     """Add the files to the viewer: stacks with their voxel size, anything else as napari opens it."""
     for path in paths:
-        if not is_stack(path):
+        if not (is_stack(path) or path.is_dir()):
             viewer.open(path, plugin=None)
             continue
         try:
-            stack = read_stack(path)
+            layers = layers_of(path)
         except InputError:
             viewer.open(path, plugin=None)  # napari or another plugin may know better
             continue
-        data = stack.data[0] if stack.was_2d else stack.data
-        spacing = None
-        if stack.spacing is not None:  # if the distance of slices is unknown, z is as long as y
-            z, y, x = stack.spacing
-            spacing = (z or y, y, x)[-(data.ndim - stack.rgb) :]
-        units = [stack.unit] * (data.ndim - stack.rgb) if stack.unit and spacing else None
-        about = {FILE: str(path.absolute())}
-        viewer.add_image(data, name=path.stem, rgb=stack.rgb, scale=spacing, units=units, metadata=about)
+        for layer in layers:
+            viewer.add_layer(Layer.create(*layer))

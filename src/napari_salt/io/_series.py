@@ -12,9 +12,25 @@ import numpy.typing as npt
 from napari_salt.io._format import ArrayOnDisk
 from napari_salt.terms.errors import InputError
 
-__all__ = ["Picked", "chosen", "listed"]
+__all__ = ["Picked", "SeveralImagesError", "chosen", "listed"]
 
 _MOST_NAMED = 8
+
+
+class SeveralImagesError(InputError):
+    """A file or folder holds several images, of which none was chosen.
+
+    Parameters
+    ----------
+    message
+        For the user.
+    names
+        Of the images, in order.
+    """
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
 
 
 def chosen(series: str | None, names: Sequence[str], path: Path, what: str) -> int:
@@ -31,14 +47,17 @@ def chosen(series: str | None, names: Sequence[str], path: Path, what: str) -> i
 
     Raises
     ------
+    SeveralImagesError
+        If there are several and none is named.
     InputError
-        If there are several and none is named, or no single one is.
+        If `series` fits none, or several.
     """
     if series is None:
         if len(names) == 1:
             return 0
-        raise InputError(
-            f"{path} holds {len(names)} {what} ({listed(names)}): choose one with --series, by its number"
+        raise SeveralImagesError(
+            f"{path} holds {len(names)} {what} ({listed(names)}): choose one with --series, by its number",
+            names,
         )
     if series.isdecimal():
         fitting = [int(series)] if int(series) < len(names) else []

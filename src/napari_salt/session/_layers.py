@@ -29,6 +29,7 @@ __all__ = [
     "align",
     "camera_of",
     "class_color",
+    "color_of",
     "colormap_of",
     "holds_objects",
     "made_by_us",
@@ -248,8 +249,12 @@ def accept_mask(labels: Labels, source: ImageSource, index: int, mask: NDArray[n
 
 def class_color(labels: Labels, value: int) -> str:
     """The colour that the layer gives to `value`, as "#rrggbb"."""
-    color = labels.get_color(value)
-    red, green, blue = (0.5, 0.5, 0.5) if color is None else np.asarray(color)[:3]
+    return color_of(labels.colormap, value)
+
+
+def color_of(colormap: Any, value: int) -> str:
+    """The colour that a label colormap of napari's gives to `value`, as "#rrggbb"; grey without one."""
+    red, green, blue = (0.5, 0.5, 0.5) if colormap is None else np.asarray(colormap.map(value))[:3]
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
