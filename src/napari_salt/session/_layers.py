@@ -25,6 +25,7 @@ __all__ = [
     "Output",
     "Overlay",
     "accept_mask",
+    "adapter_of",
     "add_objects",
     "align",
     "camera_of",
@@ -34,6 +35,7 @@ __all__ = [
     "made_by_us",
     "names_in",
     "new_labels",
+    "options_of_result",
     "set_features",
 ]
 
@@ -184,9 +186,20 @@ def holds_objects(layer: Labels) -> bool:
     return CLASSES in layer.metadata and not layer.metadata[CLASSES]
 
 
+def adapter_of(layer: Labels) -> str:
+    """Digest of the adapter that made the layer, or ""."""
+    return str(layer.metadata.get(MADE_BY, {}).get("adapter", ""))
+
+
+def options_of_result(layer: Labels) -> dict[str, Any]:
+    """Options of the segmentation that made the layer, by name."""
+    return dict(layer.metadata.get(MADE_BY, {}).get("options", {}))
+
+
 def add_objects(viewer: Any, source: ImageSource, labels: Labels, numbers: NDArray[np.int32]) -> Labels:
     """Add a layer with the numbers of the objects of `labels`."""
-    about = {OURS: "result", MADE_BY: {"objects of": labels.name}, CLASSES: {}}
+    made_by = {**labels.metadata.get(MADE_BY, {}), "objects of": labels.name}
+    about = {OURS: "result", MADE_BY: made_by, CLASSES: {}}
     layer = Labels(numbers, name=f"{labels.name} objects", metadata=about, **source.placement())
     _add_behind(viewer, layer)
     return layer

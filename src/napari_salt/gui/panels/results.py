@@ -26,7 +26,8 @@ OBJECTS = "Number, volume, place and intensity of each object, also as features 
 TABLE = "Save the tables as CSV, which any spreadsheet opens."
 LABELS = "Save the labels as {}, where the image lies."
 NUMBERS = "On: each value is an object. Off: values are classes, and their connected pieces are objects."
-CSV = "Table (*.csv)"
+CSV, HTML = "Table (*.csv)", "Report (*.html)"
+REPORT = "Write one HTML file for a paper: settings, versions, learning curves, slices and volumes."
 SHOWN = {"share": "share", "mean_intensity": "mean"}
 """Columns of the table of classes that the panel shows after the size, and their titles."""
 SIZES = ("volume_ml", "volume_um3", "area_mm2", "area_um2", "voxels", "pixels")
@@ -64,7 +65,8 @@ class ResultsPanel(Panel):
         self.form.addRow(row(self.classes, self.objects, self.stop))
         for widget in (self.reason, self.bar, self.table, self.found):
             self.form.addRow(widget)
-        self.form.addRow(row(self.save_table, self.save_labels))
+        self.report = button("Report...", REPORT, self._report)
+        self.form.addRow(row(self.save_table, self.save_labels, self.report))
         self.refresh()
 
     def refresh(self) -> None:
@@ -83,8 +85,11 @@ class ResultsPanel(Panel):
         tables = measuring.classes or measuring.objects
         explain(self.save_table, "" if tables else "nothing is measured yet", TABLE)
         explain(self.save_labels, measuring.cannot, LABELS.format(", ".join(offered())))
+        explain(self.report, session.reporting.cannot, REPORT)
         self._show_classes(measuring.classes)
+        written = session.reporting.path
         told = [*measuring.words, *measuring.warnings, *session.saving.words]
+        told += [] if written is None else [f"report: {written}"]
         self.found.setText("\n".join(told))
         self.found.setVisible(bool(told))
 
@@ -140,6 +145,14 @@ class ResultsPanel(Panel):
         path, kind = QFileDialog.getSaveFileName(self, "Save the labels", name, kinds)
         if path:
             self.session.saving.start(layer, _with_suffix(path, kind))
+
+    def _report(self) -> None:
+        adapter = self.session.adapter
+        if adapter is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(self, "Write the report", f"{adapter.layer_title}.html", HTML)
+        if path:
+            self.session.reporting.start(Path(path))
 
 
 def _with_suffix(path: str, kind: str) -> Path:
