@@ -175,6 +175,7 @@ class SaltWidget(QScrollArea):
             "measure": self.results,
             "write": self.results,
             "report": self.results,
+            "compare": self.results,
         }
         of_group = {"paint": self.annotate, "segmenting": self.segment}
         for config in (SegmentConfig, TrainConfig):

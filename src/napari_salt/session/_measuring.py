@@ -65,7 +65,7 @@ class Measuring(SessionJob):
             layer
             for layer in reversed(self._session.viewer.layers)
             if isinstance(layer, Labels)
-            and made_by_us(layer) != "overlay"
+            and made_by_us(layer) in ("result", "")
             and not layer.multiscale
             and tuple(layer.data.shape) == source.label_shape
         ]
@@ -256,4 +256,4 @@ def _counts(table: Table) -> str:
     names = table.columns.get("class_name", np.zeros(0)).tolist()
     of_each = {name: names.count(name) for name in dict.fromkeys(names)}
     each = ", ".join(f"{count} {name}" for name, count in of_each.items())
-    return f"{len(table)} objects" + (f" ({each})" if of_each else "")
+    return f"{len(table)} objects" + (f" ({each})" if len(of_each) > 1 else "")

@@ -18,6 +18,7 @@ from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
+from napari_salt.session._comparing import Comparing
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import new_labels
@@ -56,6 +57,7 @@ class Session(SessionState):
         self.suggesting = Suggesting(self)
         self.measuring = Measuring(self)
         self.saving = Saving(self)
+        self.comparing = Comparing(self, self.measuring)
         self.reporting = Reporting(self, self.measuring)
         self._parts: dict[str, SessionJob] = {
             "train": self.training,
