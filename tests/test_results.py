@@ -190,3 +190,28 @@ def test_what_cannot_be_saved_leaves_nothing(session, loop, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["found.tif"]
     session.saving.start(layer, tmp_path / "found.txt")
     assert "the name tells the format" in session.problems.pop()[1]
+
+
+def test_where_two_results_differ(session):
+    session.comparing.start()
+    assert session.problems.pop() == ("compare", session.comparing.cannot)
+    other = np.where(LABELS == 3, 0, LABELS)
+    other[0, 0, :4] = 1, 1, 3, 0
+    first = result(session)
+    second = session.viewer.add_labels(other, name="base", **PLACED)
+    session.measuring.choose(first)
+    session.comparing.start()
+    assert not session.problems
+    layer = session.viewer.layers["difference"]
+    found = np.asarray(layer.data)
+    assert not found[other == LABELS].any()
+    assert (found[(LABELS != 0) & (other == 0)] == 1).all()
+    assert (found[(LABELS == 0) & (other != 0)] == 2).all()
+    assert (found[(LABELS != 0) & (other != 0) & (other != LABELS)] == 3).all()
+    assert list(layer.features["difference"]) == ["only in found", "only in base", "another class"]
+    assert layer.extent.world.tolist() == first.extent.world.tolist()
+    assert layer not in session.measuring.layers
+    second.data[:] = first.data
+    session.comparing.start()
+    assert not np.asarray(session.viewer.layers["difference"].data).any()
+    assert [each.name for each in session.viewer.layers].count("difference") == 1

@@ -175,6 +175,8 @@ class SaltWidget(QScrollArea):
             "suggest": self.next,
             "measure": self.results,
             "write": self.results,
+            "report": self.results,
+            "compare": self.results,
         }
         of_group = {"paint": self.annotate, "segmenting": self.segment}
         for config in (SegmentConfig, TrainConfig):

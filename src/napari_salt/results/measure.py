@@ -63,7 +63,7 @@ def measure(
     Returns
     -------
     Table
-        See the documentation, *Tables of results*, for its columns.
+        See ``docs/results.md`` for its columns.
 
     Raises
     ------

@@ -131,11 +131,7 @@ def report(
     return write_text(path, report_html(adapter, found))
 
 
-def report_html(
-    adapter: AdapterCard,
-    found: Found | None = None,
-    dice_curve: Sequence[tuple[int, Mapping[int, float]]] | None = None,
-) -> str:
+def report_html(adapter: AdapterCard, found: Found | None = None) -> str:
     """Give the HTML of a report.
 
     Parameters
@@ -144,8 +140,6 @@ def report_html(
         The adapter.
     found
         What it has found.
-    dice_curve
-        Steps with held-out Dice by label value; None: as the adapter's file has it.
     """
     classes = (found.classes if found else ()) or adapter.shown_classes
     title = adapter.name or ", ".join(info.name for info in classes[:3])
@@ -154,7 +148,7 @@ def report_html(
         f"<h2>Methods</h2><p>{text(_methods(adapter, found))}</p>",
         "" if found is None else _pictures(adapter, found, classes),
         "" if found is None else _tables(found, classes),
-        _training(adapter, classes, dice_curve),
+        _training(adapter, classes),
         _settings(adapter, found),
     ]
     made = datetime.now(UTC).isoformat(timespec="seconds")
@@ -244,25 +238,17 @@ def _of_objects(table: Table, classes: Sequence[ClassInfo]) -> list[dict[str, An
     return lines
 
 
-def _training(
-    adapter: AdapterCard,
-    classes: Sequence[ClassInfo],
-    dice_curve: Sequence[tuple[int, Mapping[int, float]]] | None,
-) -> str:
+def _training(adapter: AdapterCard, classes: Sequence[ClassInfo]) -> str:
+    """Curves of the loss and of the held-out Dice."""
     facts = adapter.training
     losses = facts.get("losses", ())
     places = np.linspace(0, facts.get("steps", len(losses)), len(losses) + 1)[1:].tolist()
     curves = [chart([Curve(places, losses, "loss", "#444444")], "step", "loss")]
-    if dice_curve is None:
-        dice_curve = [
-            (step, {int(v): d for v, d in dice.items()}) for step, dice in facts.get("dice_curve", ())
-        ]
     lines = []
     for info in classes:
-        points = [(step, dice[info.value]) for step, dice in dice_curve if info.value in dice]
-        if points:
-            steps, scores = zip(*points, strict=True)
-            lines.append(Curve(steps, scores, info.name, info.color))
+        scores = [(step, dice.get(str(info.value))) for step, dice in facts.get("dice_curve", ())]
+        known = [(step, dice) for step, dice in scores if dice is not None]
+        lines.append(Curve([x for x, _ in known], [y for _, y in known], info.name, info.color))
     curves.append(chart(lines, "step", "held-out Dice", top=1.0))
     return f"<h2>Learning</h2>{''.join(curves)}" if any(curves) else ""
 

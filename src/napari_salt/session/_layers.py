@@ -17,6 +17,7 @@ from napari_salt.results.table import Table
 from napari_salt.session._image_source import ImageSource
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
+from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.text import shortened, unpathed
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "Output",
     "Overlay",
     "accept_mask",
+    "adapter_of",
+    "add_difference",
     "add_objects",
     "align",
     "camera_of",
@@ -35,12 +38,16 @@ __all__ = [
     "made_by_us",
     "names_in",
     "new_labels",
+    "options_of_result",
     "set_features",
 ]
 
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine")
 """Properties that place a layer in the world."""
+
+DIFFERENCE = {1: "#ff7f0e", 2: "#1f77b4", 3: "#d62728"}
+"""Colour of what only the first of two results has, only the second, and of another class."""
 
 OURS, MADE_BY = "napari-salt", "napari-salt: made by"
 CLASSES, FEATURES, FILE = "napari-salt: classes", "napari-salt: features", "napari-salt: file"
@@ -185,11 +192,39 @@ def holds_objects(layer: Labels) -> bool:
     return CLASSES in layer.metadata and not layer.metadata[CLASSES]
 
 
+def adapter_of(layer: Labels) -> str:
+    """Digest of the adapter that made the layer, or "", also if that was made by the base alone."""
+    made_by = layer.metadata.get(MADE_BY, {})
+    return "" if made_by.get("base alone") else str(made_by.get("adapter", ""))
+
+
+def options_of_result(layer: Labels) -> dict[str, Any]:
+    """Options of the segmentation that made the layer, by name."""
+    return dict(layer.metadata.get(MADE_BY, {}).get("options", {}))
+
+
 def add_objects(viewer: Any, source: ImageSource, labels: Labels, numbers: NDArray[np.int32]) -> Labels:
     """Add a layer with the numbers of the objects of `labels`."""
-    about = {OURS: "result", MADE_BY: {"objects of": labels.name}, CLASSES: {}}
+    made_by = {**labels.metadata.get(MADE_BY, {}), "objects of": labels.name}
+    about = {OURS: "result", MADE_BY: made_by, CLASSES: {}}
     layer = Labels(numbers, name=f"{labels.name} objects", metadata=about, **source.placement())
     _add_behind(viewer, layer)
+    return layer
+
+
+def add_difference(viewer: Any, source: ImageSource, data: Any, names: Mapping[int, str]) -> Labels:
+    """Add a layer that shows where two results differ, with what each value means."""
+    infos = [ClassInfo(value, name[:MAX_CLASS_NAME], DIFFERENCE[value]) for value, name in names.items()]
+    layer = Labels(
+        data,
+        name="difference",
+        colormap=colormap_of(infos),
+        metadata={OURS: "difference"},
+        features={"index": [*names], "difference": [*names.values()]},
+        **source.placement(),
+    )
+    _add_behind(viewer, layer)
+    layer.editable = False
     return layer
 
 
@@ -266,7 +301,7 @@ def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
 
 
 def made_by_us(layer: Layer) -> str:
-    """The role of a layer that this plugin made: "overlay" or "result"; "" for other layers."""
+    """The role of a layer that this plugin made: "overlay", "result" or "difference"; "" for other layers."""
     return str(layer.metadata.get(OURS, ""))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
+from napari_salt._guard import Connections
 from napari_salt.engine._messages import Finished, Measure, MeasuredMore
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import add_objects, class_color, holds_objects, made_by_us, set_features
@@ -16,11 +17,13 @@ from napari_salt.session._placed import Placed
 from napari_salt.terms.errors import InputError, SaltError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from napari_salt.results.kinds import By
     from napari_salt.results.table import Table
     from napari_salt.session._state import SessionState
+    from napari_salt.terms.card import ClassInfo
 
 __all__ = ["Measuring"]
 
@@ -41,11 +44,14 @@ class Measuring(SessionJob):
         super().__init__(session, session.changed.results)
         self._chosen: Labels | None = None
         self._numbered: bool | None = None
+        self._edits = Connections()
+        self._edited = False
         self._measured: Labels | None = None
         self.classes: Table | None = None
         self.objects: Table | None = None
         self._by: By = "classes"
         self._placed: Placed | None = None
+        self._then: Callable[[], None] | None = None
         self._found: Table | None = None
         self._numbers: NDArray[np.int32] | None = None
 
@@ -59,7 +65,7 @@ class Measuring(SessionJob):
             layer
             for layer in reversed(self._session.viewer.layers)
             if isinstance(layer, Labels)
-            and made_by_us(layer) != "overlay"
+            and made_by_us(layer) in ("result", "")
             and not layer.multiscale
             and tuple(layer.data.shape) == source.label_shape
         ]
@@ -94,7 +100,17 @@ class Measuring(SessionJob):
 
     def clear(self) -> None:
         """Forget the tables."""
+        self._edits.cut()
         self.classes = self.objects = self._measured = None
+        self._edited = False
+
+    def has_measured(self, layer: Labels) -> bool:
+        """Whether there is a table of this layer as it is now."""
+        return self._measured is layer and not self._edited and bool(self.classes or self.objects)
+
+    def _on_edited(self) -> None:
+        self._edited = True
+        self._changed.emit()
 
     @property
     def cannot(self) -> str:
@@ -111,8 +127,8 @@ class Measuring(SessionJob):
             return "the layer holds numbers of objects; measure objects"
         return self.cannot
 
-    def start(self, by: By) -> None:
-        """Measure "classes" or "objects" of the layer."""
+    def start(self, by: By, then: Callable[[], None] | None = None) -> None:
+        """Measure "classes" or "objects" of the layer, and then call `then`, if the table is complete."""
         session, layer = self._session, self.layer
         reason = self.cannot_classes if by == "classes" else self.cannot
         if reason or session.source is None or layer is None:
@@ -124,9 +140,11 @@ class Measuring(SessionJob):
         except SaltError as error:
             session.problem.emit(str(error), "measure")
             return
-        if layer is not self._measured:
+        if layer is not self._measured or self._edited:
             self.clear()
-        self._placed, self._by, self._measured = placed, job.by, layer
+            self._edits.add(self._on_edited, layer.events.paint, layer.events.data)
+        self._placed, self._by, self._measured, self._then = placed, job.by, layer, then
+        self._chosen = layer
         self._found = self._numbers = None
         self._begin("SALT measuring")
         session.run("measure", job)
@@ -152,11 +170,15 @@ class Measuring(SessionJob):
         )
 
     def names(self, placed: Placed) -> dict[int, str]:
-        """Names of the layer's classes; of numbered objects, of their class if there is one only."""
+        """Names of the layer's classes (see `infos`) by label value."""
+        return {info.value: info.name for info in self.infos(placed)}
+
+    def infos(self, placed: Placed) -> tuple[ClassInfo, ...]:
+        """The layer's classes; of numbered objects, their class if the adapter has one only."""
         if not self.numbers:
-            return {info.value: info.name for info in placed.classes(self._session.classes)}
+            return placed.classes(self._session.classes)
         shown = self._session.adapter.card.shown_classes if self._session.adapter else ()
-        return {info.value: info.name for info in shown} if len(shown) == 1 else {}
+        return shown if len(shown) == 1 else ()
 
     @property
     def title(self) -> str:
@@ -173,6 +195,8 @@ class Measuring(SessionJob):
         told = []
         if self.objects is not None:
             told.append(f"{_counts(self.objects)}; napari's features table lists them")
+        if self._edited:
+            told.append(f"the layer {self.title!r} has been edited since; measure again")
         table = self.objects or self.classes
         if table is not None and not any(name.startswith(SIZED) for name in table.columns):
             told.append("the image's voxel size is not known: sizes are in voxels")
@@ -191,6 +215,8 @@ class Measuring(SessionJob):
             self._show(event.fraction)
         elif isinstance(message, Finished) and not message.stopped and self._found is not None:
             self._keep(self._found)
+            if self._then is not None:
+                self._then()
         self._changed.emit()
 
     def _keep(self, table: Table) -> None:
@@ -230,4 +256,4 @@ def _counts(table: Table) -> str:
     names = table.columns.get("class_name", np.zeros(0)).tolist()
     of_each = {name: names.count(name) for name in dict.fromkeys(names)}
     each = ", ".join(f"{count} {name}" for name, count in of_each.items())
-    return f"{len(table)} objects" + (f" ({each})" if of_each else "")
+    return f"{len(table)} objects" + (f" ({each})" if len(of_each) > 1 else "")

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from napari_salt.io import Stack, read_stack
 from napari_salt.io._format import Layout
+from napari_salt.io._keeping import not_kept
 from napari_salt.io._table import format_to_write, is_stack
-from napari_salt.io._write import label_type, layout_of, not_kept
+from napari_salt.io._write import label_type, layout_of
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._layers import FILE, class_color, names_in
 from napari_salt.terms.card import ClassInfo

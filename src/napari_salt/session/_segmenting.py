@@ -243,7 +243,9 @@ class Segmenting(SessionJob):
                 raise InputError("probability layers need memory; raise the memory limit, or switch them off")
             maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
         colormap = None if session.options.segment.objects else session.colormap  # None: napari's own
-        made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
+        made_by: dict[str, Any] = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
+        if not session.adapted:
+            made_by["base alone"] = True
         classes = adapter.card.classes
         shown = () if session.options.segment.objects else {info.value for info in adapter.card.shown_classes}
         named = [info for info in session.classes if info.value in shown]

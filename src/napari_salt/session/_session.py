@@ -18,12 +18,14 @@ from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
+from napari_salt.session._comparing import Comparing
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import new_labels
 from napari_salt.session._measuring import Measuring
 from napari_salt.session._previewing import Previewing
 from napari_salt.session._prompting import Prompting
+from napari_salt.session._reporting import Reporting
 from napari_salt.session._saving import Saving
 from napari_salt.session._segmenting import Segmenting
 from napari_salt.session._state import Ask, SessionState
@@ -55,6 +57,8 @@ class Session(SessionState):
         self.suggesting = Suggesting(self)
         self.measuring = Measuring(self)
         self.saving = Saving(self)
+        self.comparing = Comparing(self, self.measuring)
+        self.reporting = Reporting(self, self.measuring)
         self._parts: dict[str, SessionJob] = {
             "train": self.training,
             "segment": self.segmenting,
@@ -194,6 +198,8 @@ class Session(SessionState):
 
     def run(self, kind: str, job: Job) -> None:
         """Start a job (see `JOBS`); then refresh the preview."""
+        if kind == "segment":
+            self.measuring.clear()
         super().run(kind, job)
         self.previewing.refresh()
 

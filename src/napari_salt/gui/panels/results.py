@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from napari_salt.io._table import offered
 from napari_salt.terms.text import unpathed
 
 if TYPE_CHECKING:
+    from napari.layers import Labels
+
     from napari_salt.results.kinds import By
     from napari_salt.results.table import Table
     from napari_salt.session._session import Session
@@ -26,7 +29,9 @@ OBJECTS = "Number, volume, place and intensity of each object, also as features 
 TABLE = "Save the tables as CSV, which any spreadsheet opens."
 LABELS = "Save the labels as {}, where the image lies."
 NUMBERS = "On: each value is an object. Off: values are classes, and their connected pieces are objects."
-CSV = "Table (*.csv)"
+CSV, HTML = "Table (*.csv)", "Report (*.html)"
+DIFFERENCE = "Show where both layers differ (Shift-C): those of two adapters, or with and without adapter."
+REPORT = "Write one HTML file for a paper: settings, versions, learning curves, slices and volumes."
 SHOWN = {"share": "share", "mean_intensity": "mean"}
 """Columns of the table of classes that the panel shows after the size, and their titles."""
 SIZES = ("volume_ml", "volume_um3", "area_mm2", "area_um2", "voxels", "pixels")
@@ -64,7 +69,15 @@ class ResultsPanel(Panel):
         self.form.addRow(row(self.classes, self.objects, self.stop))
         for widget in (self.reason, self.bar, self.table, self.found):
             self.form.addRow(widget)
-        self.form.addRow(row(self.save_table, self.save_labels))
+        self.report = button("Report...", REPORT, self._report)
+        self.other = QComboBox()
+        self.other.setToolTip("The labels layer that the one above is compared with.")
+        self.other.setMinimumContentsLength(8)
+        connect(self.other.activated, lambda n: session.comparing.choose(self.other.itemData(n)))
+        self.difference = button("Difference", DIFFERENCE, session.comparing.start)
+        self.form.addRow(row(self.save_table, self.save_labels, self.report))
+        self.form.addRow("compare with", self.other)
+        self.form.addRow(self.difference)
         self.refresh()
 
     def refresh(self) -> None:
@@ -83,18 +96,19 @@ class ResultsPanel(Panel):
         tables = measuring.classes or measuring.objects
         explain(self.save_table, "" if tables else "nothing is measured yet", TABLE)
         explain(self.save_labels, measuring.cannot, LABELS.format(", ".join(offered())))
+        explain(self.report, session.reporting.cannot, REPORT)
+        explain(self.difference, session.comparing.cannot, DIFFERENCE)
         self._show_classes(measuring.classes)
+        written = session.reporting.path
         told = [*measuring.words, *measuring.warnings, *session.saving.words]
+        told += [] if written is None else [f"report: {written}"]
         self.found.setText("\n".join(told))
         self.found.setVisible(bool(told))
 
     def _show_layers(self) -> None:
-        layers = self.session.measuring.layers
-        self.layer.clear()
-        for layer in layers:
-            self.layer.addItem(layer.name, layer)
-        chosen = self.session.measuring.layer
-        self.layer.setCurrentIndex(next((n for n, layer in enumerate(layers) if layer is chosen), -1))
+        measuring, comparing = self.session.measuring, self.session.comparing
+        _fill(self.layer, measuring.layers, measuring.layer)
+        _fill(self.other, comparing.layers, comparing.second)
         self.numbers.blockSignals(True)
         self.numbers.setChecked(self.session.measuring.numbers)
         self.numbers.blockSignals(False)
@@ -140,6 +154,22 @@ class ResultsPanel(Panel):
         path, kind = QFileDialog.getSaveFileName(self, "Save the labels", name, kinds)
         if path:
             self.session.saving.start(layer, _with_suffix(path, kind))
+
+    def _report(self) -> None:
+        adapter = self.session.adapter
+        if adapter is None:
+            return
+        path, _ = QFileDialog.getSaveFileName(self, "Write the report", f"{adapter.layer_title}.html", HTML)
+        if path:
+            self.session.reporting.start(Path(path))
+
+
+def _fill(box: QComboBox, layers: Sequence[Labels], chosen: Labels | None) -> None:
+    """Let the user choose one of the layers."""
+    box.clear()
+    for layer in layers:
+        box.addItem(layer.name, layer)
+    box.setCurrentIndex(next((n for n, layer in enumerate(layers) if layer is chosen), -1))
 
 
 def _with_suffix(path: str, kind: str) -> Path:
