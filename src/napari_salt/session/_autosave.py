@@ -15,6 +15,7 @@ import numpy as np
 import platformdirs
 
 from napari_salt.session._flat_stack import PaintSnapshot
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.files import whole_file, write_adapter_file
 
@@ -58,7 +59,7 @@ class Autosave:
         """
         path = self._path(image, PAINT)
         arrays = {str(index): plane for index, plane in snapshot.planes.items()}
-        about = json.dumps({"shape": snapshot.shape})
+        about = json.dumps({"shape": snapshot.shape, "marks": snapshot.marks})
         try:
             with whole_file(path) as file:
                 np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
@@ -104,11 +105,12 @@ class Autosave:
         """
         try:
             with np.load(path, allow_pickle=False) as file:
-                shape = json.loads(str(file["about"]))["shape"]
+                about = json.loads(str(file["about"]))
+                shape, marks = about["shape"], _marks(about.get("marks", {}))
                 planes = {int(name): file[name] for name in file.files if name != "about"}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, AttributeError) as error:
             raise InputError(f"{path} is no autosaved paint ({error}); choose another") from error
-        return PaintSnapshot(shape, planes)
+        return PaintSnapshot(shape, planes, marks)
 
     def _path(self, image: str, suffix: str) -> Path:
         try:
@@ -125,3 +127,9 @@ class Autosave:
     def _tidy(self) -> None:
         for saved in self.entries()[KEPT:]:
             saved.path.unlink(missing_ok=True)
+
+
+def _marks(read: dict[str, str]) -> dict[int, Unpainted]:
+    """What unpainted means by slice, from JSON."""
+    known: dict[str, Unpainted] = {"background": "background", "ignore": "ignore"}
+    return {int(index): known[meaning] for index, meaning in read.items()}

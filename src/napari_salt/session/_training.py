@@ -27,11 +27,12 @@ from napari_salt.terms.stack import common_group
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_salt.session._adapter_file import LoadedAdapter
     from napari_salt.session._flat_stack import PaintSnapshot
     from napari_salt.session._image_source import ImageSource
     from napari_salt.session._state import SessionState
 
-__all__ = ["History", "Training"]
+__all__ = ["History", "Run", "Training"]
 
 STROKES = (
     "The paint looks like strokes, but what is not painted counts as background on a painted slice. "
@@ -92,6 +93,24 @@ class History:
         return [step for step, _ in points], [dice for _, dice in points]
 
 
+@dataclass(frozen=True)
+class Run:
+    """A training that has ended: its number from 1, its course, its adapter, and how many slices it had."""
+
+    number: int
+    history: History
+    adapter: LoadedAdapter
+    slices: int
+
+    @property
+    def text(self) -> str:
+        """Number, held-out Dice and extent."""
+        dice = self.history.best_dice
+        score = "not scored" if dice is None else f"Dice {dice:.2f}"
+        steps = self.history.steps[-1] if self.history.steps else 0
+        return f"{self.number}: {score}, {steps} steps, {self.slices} slice{'s' * (self.slices != 1)}"
+
+
 class Training(SessionJob):
     """Starts a training, follows it, and passes its adapter to the session."""
 
@@ -102,7 +121,16 @@ class Training(SessionJob):
         self._kept = False
         self._again = False
         self._candidate: bytes | None = None
+        self.runs: list[Run] = []
+        self._running = False
+        self._learnt: dict[int, dict[int, int]] = {}
         self.history = History()
+
+    @property
+    def new_paint(self) -> bool:
+        """Whether there is other paint than at the start of the last training."""
+        paint = self._session.paint
+        return paint is not None and bool(paint.slices) and paint.counts != self._learnt
 
     @property
     def cannot(self) -> str:
@@ -137,8 +165,16 @@ class Training(SessionJob):
 
     def _one_class_only(self) -> str:
         background, paint = self._session.options.background_label, self._session.paint
-        if background is not None and paint is not None:
-            if background not in paint.values:
+        if paint is None or not paint.slices:
+            return ""
+        complete = any(self._session.is_complete(index) for index in {*paint.slices, *self._session.marks})
+        if background is None and not complete:
+            return (
+                "all painted slices are marked as strokes, and nothing says what background is; mark a slice "
+                "as complete, or let unpainted be unknown (2 Paint, details) and paint some background"
+            )
+        if background is not None:
+            if background not in paint.values and not complete:
                 return (
                     f"paint some background with label {background}, since unpainted means nothing; or "
                     "let unpainted mean background"
@@ -159,14 +195,16 @@ class Training(SessionJob):
         go_on = session.options.go_on and session.adapter is not None
         if not go_on and not session.may_discard_adapter():
             return
-        snapshot = session.paint.snapshot()
+        snapshot = session.paint.snapshot(session.marks)
+        self._learnt = session.paint.counts
         objects = session.options.train.painted == "objects"
         names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
         colors = {info.value: info.color for info in session.classes}
         try:
+            others = session.other_pairs
             pairs = [
                 (session.source, snapshot),
-                *((pair.source, pair.snapshot()) for pair in session.other_pairs),
+                *((pair.source, pair.snapshot(session.marked.get(pair.labels))) for pair in others),
             ]
             group = common_group([(source.layer.name, source.group) for source, _ in pairs])
             plane = session.plane
@@ -178,6 +216,7 @@ class Training(SessionJob):
             session.problem.emit(str(error), "train")
             return
         self.history = History()
+        self._running = True
         self._file, self._kept, self._candidate = None, go_on, None
         self._begin("SALT training")
         self.note = "loading the base model"
@@ -190,6 +229,7 @@ class Training(SessionJob):
                         labels=session.engine.offer(paint),
                         pixel_size=source.pixel_size,
                         voxels=source.voxels,
+                        marks=paint.marks,
                     )
                     for source, paint in pairs
                 ),
@@ -217,9 +257,34 @@ class Training(SessionJob):
     def end(self) -> None:
         """Close the progress bar; start again if the user has answered what unpainted means."""
         super().end()
+        self._remember()
         if self._again:
             self._again = False
             self.start()
+
+    def _remember(self) -> None:
+        """List the training that has ended, if it has given an adapter."""
+        adapter = self._session.adapter
+        if self._running and self._candidate is not None and adapter is not None:
+            number = len(self.runs) + 1
+            self.runs.append(Run(number, self.history, adapter, len(self._learnt)))
+        self._running = False
+
+    def in_use(self, run: Run) -> bool:
+        """Whether the session's adapter is that of `run`, saved or not."""
+        adapter = self._session.adapter
+        return adapter is not None and adapter.card.training == run.adapter.card.training
+
+    def show_run(self, number: int) -> Run:
+        """Show the curves of a training of this session again; give it."""
+        run = next(run for run in self.runs if run.number == number)
+        self.history, self.warnings = run.history, []
+        self._changed.emit()
+        return run
+
+    def saved(self, adapter: LoadedAdapter) -> None:
+        """Keep in mind that an adapter has been saved."""
+        self.runs = [replace(run, adapter=adapter) if self.in_use(run) else run for run in self.runs]
 
     def _on_moment(self, message: Trained) -> None:
         event, history = message.event, self.history

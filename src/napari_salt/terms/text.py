@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["plain", "printable", "shortened", "unmarked", "unpathed"]
+__all__ = ["plain", "printable", "shortened", "shown_size", "unmarked", "unpathed"]
 
 MARKUP = str.maketrans("<>&", "\u2039\u203a+")
 PATHS = str.maketrans('/\\:|?*"', "\u2215\u2216\ua789\u00a6.\u2217'")
@@ -37,6 +37,15 @@ def unpathed(text: str) -> str:
 def shortened(text: str, most: int) -> str:
     """`text`, or its beginning with an ellipsis: at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def shown_size(count: int) -> str:
+    """A number of bytes to read, such as "107 kB"."""
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
 
 
 def plain(value: Any) -> Any:
