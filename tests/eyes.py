@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QListView,
     QMainWindow,
     QProgressBar,
+    QScrollArea,
     QTableWidget,
     QWidget,
 )
@@ -118,6 +119,15 @@ class Eyes:
         """Whether a button can be pressed."""
         return self.find(QAbstractButton, text, within).isEnabled()
 
+    def ticked(self, text: str, within: str = "") -> bool:
+        """Whether a checkbox is on."""
+        return self.find(QAbstractButton, text, within).isChecked()
+
+    def scrolls(self, within: str = "SALT") -> bool:
+        """Whether a part has more than it shows."""
+        (area,) = (w for w in self._seen(QScrollArea) if ancestors(w)[0].windowTitle().startswith(within))
+        return bool(area.verticalScrollBar().isVisible())
+
     def value(self, what: str, within: str = "") -> str:
         """What stands in the line, number or box that `what` names."""
         return texts(self.find(Line, what, within))[0]
@@ -179,6 +189,7 @@ class Eyes:
                 continue
             if not fold.isExpanded():
                 self._open(fold)
+                self.rest(LOOK_SECONDS)  # for the layout
                 found = named(self._seen(kind, within), what)
                 if found:
                     return found

@@ -64,6 +64,9 @@ class Hands(Eyes):
         QTest.qWaitForWindowExposed(self.window)
         self.focus()
 
+    def clicked(self, widget: QWidget) -> None:
+        """Called at each click, for who counts them."""
+
     def leave(self) -> None:
         """Take the hands off; the window may be closed."""
         self._dialogs.stop()
@@ -124,6 +127,10 @@ class Hands(Eyes):
         index = view.model().index(row, column)
         view.scrollTo(index)
         self.click(view.viewport(), view.visualRect(index).center(), double=double)
+
+    def write(self, text: str) -> None:
+        """Write into the line that has the keys."""
+        self._typed(text)
 
     def name_class(self, row: int, name: str) -> None:
         """Give a class its name by a double click in the table."""
@@ -292,6 +299,7 @@ class Hands(Eyes):
         self._front(widget)
         place = self._reach(widget, place)
         act = QTest.mouseDClick if double else QTest.mouseClick
+        self.clicked(widget)
         top = widget.window()
         act(top.windowHandle(), LEFT, NONE, widget.mapTo(top, place))
         self.rest()

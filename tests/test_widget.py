@@ -42,7 +42,7 @@ def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, 
     assert history.forest == forest_held_out_dice(stacks, read_paint(stacks, config), config)
     assert set(history.forest) == {1}
     plot = painted.widget.train.plot
-    assert [len(curve.xData) for curve in plot.listDataItems()] == [
+    assert [len(curve.xData) for curve in plot.curves()] == [
         len(history.steps),
         len(history.scores),
     ]

@@ -81,8 +81,8 @@ class SaltWidget(QScrollArea):
         connect(self.session.problem, self._show_problem)
         connect(self.session.changed.touched, self._on_view_moved)
         connect(self.session.changed.job, self._on_job)
-        for name in WORK:
-            connect(getattr(self.session.changed, name), self._follow_work)
+        work = [getattr(self.session.changed, name) for name in WORK]
+        self.ties.connections.add(self._follow_work, *work)
         self.session.follow_layers()
         self._follow_theme()
         self._follow_work()

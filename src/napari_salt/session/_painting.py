@@ -161,16 +161,18 @@ class Painting:
 
     @property
     def to_do(self) -> str:
-        """Classes that are not painted yet, in one sentence, or ""."""
+        """What paint would help before the first training, class by class, in one sentence; or ""."""
         session = self._session
         paint = session.paint
-        known = {c.value for c in session.adapter.card.classes} if session.adapter else set()
-        if paint is None or not paint.slices:
+        if paint is None or not paint.slices or session.adapter is not None:
             return ""
-        missing = [_name(info) for info in session.classes if not paint.pixels(info.value)]
-        missing = [] if known else missing
+        known = [info for info in session.classes if info.value != session.options.background_label]
+        missing = [_name(info) for info in known if not paint.pixels(info.value)]
         if missing:
             return f"To do: paint {', '.join(missing)}."
+        once = [_name(info) for info in known if len(paint.slices_of(info.value)) == 1]
+        if once and session.slice_count > 1:
+            return f"To do: a second slice with {', '.join(once)}, if there is one."
         return ""
 
 

@@ -159,4 +159,6 @@ class ClassList(QWidget):
 def _swatch(color: str) -> QIcon:
     pixmap = QPixmap(16, 16)
     pixmap.fill(QColor(color))
-    return QIcon(pixmap)
+    icon = QIcon(pixmap)
+    icon.addPixmap(pixmap, QIcon.Mode.Selected)  # Qt would tint it
+    return icon

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QLineEdit, QWidget
 
 from napari_salt._guard import connect
-from napari_salt.gui.panels._panel import Panel, button, explain, words
+from napari_salt.gui.panels._panel import Panel, button, explain, plain_tip, words
 from napari_salt.terms.limits import longest
 from napari_salt.terms.text import shown_size, unpathed
 
@@ -47,7 +47,8 @@ class SharePanel(Panel):
             self.file.setText(WHAT_FOR)
             self.set_state(f"not saved, {shown_size(len(adapter.content))}")
         else:
-            self.file.setText(f"{adapter.path} ({shown_size(len(adapter.content))})\n{WHAT_FOR}")
+            self.file.setText(f"Saved, {shown_size(len(adapter.content))}. {WHAT_FOR}")
+            self.file.setToolTip(plain_tip(str(adapter.path)))
             self.set_state(adapter.path.name)
 
     def _save(self) -> None:
