@@ -249,6 +249,12 @@ class Hands(Eyes):
                 self._on_canvas(QTest.mouseMove, start + (end - start) * share)
         self._on_canvas(QTest.mouseRelease, button, keys, places[-1])
 
+    def point(self, world: Sequence[float]) -> None:
+        """Move the mouse to a position of the world, from a little beside it."""
+        place = self.pixel(world)
+        self._on_canvas(QTest.mouseMove, place + QPoint(3, 3))
+        self._on_canvas(QTest.mouseMove, place)
+
     def double_click(self, world: Sequence[float]) -> None:
         """Double click on the canvas."""
         place = self.pixel(world)

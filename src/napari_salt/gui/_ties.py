@@ -38,6 +38,7 @@ class Ties:
         self._reports = Reports()
         self.connections = Connections()
         self._viewer.mouse_drag_callbacks.append(self._on_mouse)
+        self._viewer.mouse_move_callbacks.append(self._on_move)
         for key, action in KEYS.items():
             self._viewer.bind_key(key, guarded(partial(_run, action, session)), overwrite=True)
         self._keyed: Labels | None = None
@@ -50,6 +51,7 @@ class Ties:
         if self._on_mouse not in self._viewer.mouse_drag_callbacks:
             return
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
+        self._viewer.mouse_move_callbacks.remove(self._on_move)
         self.connections.cut()
         for key in KEYS:
             self._viewer.bind_key(key, None)
@@ -72,6 +74,16 @@ class Ties:
         """Handle the mouse; an exception is reported and does not reach napari."""
         with self._reports.caught():
             yield from self._take_prompt(viewer, event)
+
+    def _on_move(self, viewer: Any, event: Any) -> None:
+        """While prompts are on, show what a click would give."""
+        with self._reports.caught():
+            prompting, source = self._session.prompting, self._session.source
+            if prompting.active and source is not None and viewer.dims.ndisplay == 2:
+                y, x = source.pixel_at(event.position)
+                height, width = source.stack.shape[1:3]
+                if 0 <= y < height and 0 <= x < width:
+                    prompting.hover(y, x)
 
     def _take_prompt(self, viewer: Any, event: Any) -> Iterator[None]:
         """While prompts are on, take a click as a point (with Alt: not in the object) and a drag as a box."""

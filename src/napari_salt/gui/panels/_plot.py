@@ -37,7 +37,7 @@ class TrainingPlot(QWidget):
         self.graph.setMenuEnabled(False)
         self.graph.setMouseEnabled(x=False, y=False)
         self.graph.hideButtons()
-        self.graph.setYRange(0, 1, padding=0.03)
+        self.graph.setYRange(0, 1, padding=0.08)
         self._loss = self.graph.plot([], [], pen=pg.mkPen(LOSS, width=1))
         self._curves: dict[int, pg.PlotDataItem] = {}
         self._forests: list[pg.InfiniteLine] = []

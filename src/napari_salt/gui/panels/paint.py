@@ -27,8 +27,8 @@ __all__ = ["PaintPanel"]
 LAYER_ROLE = Qt.ItemDataRole.UserRole
 NEW = "Make an empty labels layer that fits the image, and take the brush."
 PROMPT = (
-    "Click on an object to see its mask (Alt-click: not this), or drag a box around it; Shift-M paints the "
-    "mask as the selected label, Clear forgets it. Undo with Ctrl-Z."
+    "Point at an object to see its mask, and click on it to keep that (Alt-click: not this), or drag a box "
+    "around it. Shift-M paints the mask as the selected class, and the next object follows; Ctrl-Z undoes it."
 )
 TOOLS: dict[Tool, tuple[str, str]] = {
     "paint": ("Brush", "Paint the selected class; the size is in napari's layer controls, and keys [ and ]."),
