@@ -58,6 +58,10 @@ def test_each_step_names_the_next_action(session):
     session.job = ""
     session.previewing.enable(False)
     session.set_adapter(loaded())
+    session.painting.begin()
+    session.name_class(1, "nucleus")
+    assert advise(session).text == "Paint “nucleus”, or segment with the adapter."
+    session.painting.use("")
     assert advise(session).text == "Segment the stack with the adapter."
     session.set_image(session.viewer.add_image(IMAGE[0]))
     assert advise(session).text == "Segment the image with the adapter."

@@ -60,8 +60,7 @@ def _without_adapter(session: Session) -> Advice:
     if session.misfit:
         return _advice("paint", "Choose labels that fit the image, or press New.")
     if session.paint is None or not session.paint.slices:
-        name = shortened(session.selected_class.name, MAX_NAME)
-        return _advice("paint", f"Paint the class “{name}” on this slice.")
+        return _advice("paint", f"Paint the class {_selected(session)} on this slice.")
     if session.training.cannot:
         return _advice("paint", "The paint needs a change before training (see 3 Train).", "train")
     return _advice("train", f"Train on {_painted(session)}, or paint more.", "paint")
@@ -69,6 +68,8 @@ def _without_adapter(session: Session) -> Advice:
 
 def _with_adapter(session: Session) -> Advice:
     segmenting, training = session.segmenting, session.training
+    if session.painting.tool and session.paint is not None and not session.paint.slices:
+        return _advice("paint", f"Paint {_selected(session)}, or segment with the adapter.", "segment")
     if segmenting.left:
         return _advice("segment", f"Resume: {len(segmenting.left)} slices are left.")
     if not segmenting.finished:
@@ -85,6 +86,10 @@ def _with_adapter(session: Session) -> Advice:
     return _advice(
         "share", "Send the file to a colleague, or correct a wrong slice and train again.", "segment"
     )
+
+
+def _selected(session: Session) -> str:
+    return f"“{shortened(session.selected_class.name, MAX_NAME)}”"
 
 
 def _painted(session: Session) -> str:

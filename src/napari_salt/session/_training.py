@@ -347,7 +347,7 @@ class Training(SessionJob):
         plural = "slice" if slices == 1 else "slices"
         where = facts.get("held_out", "")
         text = f"held-out Dice {history.best_dice:.2f} on {where}, from {slices} painted {plural}"
-        if history.forest:
+        if history.forest and not history.verdict:
             text += f"; random forest on the same paint {fmean(history.forest.values()):.2f}"
         return text
 

@@ -142,8 +142,12 @@ class Panel(Fold):
         """Show what to do next, if that is here; "" otherwise."""
         self._next.setText(sentence)
         self._next.setVisible(bool(sentence))
-        if self.primary is not None and self.primary.property("primary") != bool(sentence):
-            self.primary.setProperty("primary", bool(sentence))
+        self.stand_out(bool(sentence))
+
+    def stand_out(self, on: bool) -> None:  # noqa: FBT001 (as Qt's)
+        """Let the primary button stand out, or not."""
+        if self.primary is not None and self.primary.property("primary") != on:
+            self.primary.setProperty("primary", on)
             self.primary.style().unpolish(self.primary)  # Qt applies a style sheet again only then
             self.primary.style().polish(self.primary)
 

@@ -19,7 +19,8 @@ HEIGHT = 132
 LOSS, OTHER = "#8f8f8f", "#a97b3f"
 TOOLTIP = (
     "Dice of each class on held-out paint, in the class's colour (dashed: a random forest on the same "
-    "paint), and the loss, a mean of 10 steps as a share of its highest, in grey."
+    "paint); the loss, a mean of 10 steps as a share of its highest, in grey; the mean Dice of other "
+    "trainings, dotted."
 )
 SMOOTHED = 10
 """The loss is drawn as a mean over this many steps: single crops differ a lot."""
@@ -35,6 +36,7 @@ class TrainingPlot(QWidget):
         self.graph = pg.PlotWidget(background=None)
         self.graph.setFixedHeight(HEIGHT)
         self.graph.setMenuEnabled(False)
+        self.graph.getPlotItem().setContentsMargins(0, 6, 4, 0)
         self.graph.setMouseEnabled(x=False, y=False)
         self.graph.hideButtons()
         self.graph.setYRange(0, 1, padding=0.08)
@@ -130,12 +132,12 @@ def _legend(
     for value in sorted(scored):
         dice = history.curve(value)[1][-1]
         forest = history.forest.get(value)
-        beside = "" if forest is None else f" (forest, dashed: {forest:.2f})"
+        beside = "" if forest is None else f" (forest {forest:.2f}, dashed)"
         name = escape(names.get(value, str(value))[:MAX_NAME])
         parts.append(f"{_mark(colors.get(value, '#e6194b'))} {name} {dice:.2f}{beside}")
-    parts.append(f"{_mark(LOSS)} loss, as a share of its highest")
+    parts.append(f"{_mark(LOSS)} loss")
     if others:
-        parts.append(f"{_mark(OTHER)} earlier trainings, mean Dice")
+        parts.append(f"{_mark(OTHER)} other trainings")
     return " &nbsp; ".join(parts)
 
 

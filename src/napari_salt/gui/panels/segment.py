@@ -121,6 +121,8 @@ class SegmentPanel(Panel):
             return f"{done} of {wanted} slices"
         if segmenting.finished:
             return "all slices done"
+        if done == session.slice_count:
+            return "made by an earlier adapter"
         return f"{done} slices done" if done else "nothing yet"
 
     def _set_limit(self, value: float) -> None:

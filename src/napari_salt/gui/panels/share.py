@@ -36,6 +36,11 @@ class SharePanel(Panel):
         self.form.addRow(self.file)
         self.refresh()
 
+    def stand_out(self, on: bool) -> None:  # noqa: FBT001 (as Qt's)
+        """Let *Save* stand out while there is something to save."""
+        adapter = self.session.adapter
+        super().stand_out(on and adapter is not None and adapter.path is None)
+
     def refresh(self) -> None:
         """Show where the adapter is."""
         adapter = self.session.adapter
