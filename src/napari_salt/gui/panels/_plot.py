@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 if TYPE_CHECKING:
-    from napari_salt.session._training import History
+    from napari_salt.session._history import History
 
 __all__ = ["TrainingPlot"]
 
