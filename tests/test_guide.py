@@ -10,6 +10,8 @@ from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave
 from napari_salt.session._guide import advise
 from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.slice_ranges import parse_slices, shown_slices
+from napari_salt.terms.text import shown_size
 
 IMAGE, TRUTH = tiny.discs(6)
 
@@ -138,3 +140,19 @@ def test_marks_reach_training_and_come_back_with_the_paint(painted):
     (saved,) = painted.autosave.entries()
     painted.restore(saved)
     assert [painted.is_complete(index) for index in range(6)] == [True, False, False, False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("slices", "text"),
+    [((), ""), ((8, 22), "8, 22"), ((4, 3, 2, 9, 10), "2-4, 9, 10"), ((0, 1, 2, 3, 7), "0-3, 7")],
+)
+def test_slices_are_written_as_they_are_read(slices, text):
+    assert shown_slices(slices) == text
+    assert not text or parse_slices(text) == tuple(sorted(slices))
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (88_941, "88.9 kB"), (2_000_000_000, "2 GB")]
+)
+def test_sizes_have_a_unit_that_can_be_read(count, text):
+    assert shown_size(count) == text
