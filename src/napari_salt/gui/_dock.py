@@ -200,6 +200,7 @@ class SaltWidget(QScrollArea):
             "image": self.image,
             "channels": self.image,
             "restore": self.image,
+            "labels": self.paint,
             "prompt": self.paint,
             "ask": self.paint,
             "train": self.train,

@@ -101,10 +101,15 @@ class Painting:
     # Classes ----------------------------------------------------------------------------------------
 
     def add_class(self) -> int:
-        """Add a class with the smallest free label value, and select it; give the value."""
+        """Add a class with the smallest free label value, and select it; give the value, 0 if none is free."""
         session = self._session
         taken = {info.value for info in session.classes} | {session.options.background_label}
-        value = next(value for value in range(1, LARGEST_CLASS + 1) if value not in taken)
+        value = next((value for value in range(1, LARGEST_CLASS + 1) if value not in taken), 0)
+        if not value:
+            session.problem.emit(
+                f"all labels up to {LARGEST_CLASS} are classes; delete or merge one", "labels"
+            )
+            return 0
         session.added_classes.add(value)
         self.select(value)
         session.changed.paint.emit()
