@@ -101,7 +101,7 @@ class Painting:
     # Classes ----------------------------------------------------------------------------------------
 
     def add_class(self) -> int:
-        """Add a class with the smallest free label value, and select it; give the value, 0 if none is free."""
+        """Add a class with the smallest free label value, and select it; give the value (0: none free)."""
         session = self._session
         taken = {info.value for info in session.classes} | {session.options.background_label}
         value = next((value for value in range(1, LARGEST_CLASS + 1) if value not in taken), 0)
