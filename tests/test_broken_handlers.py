@@ -25,8 +25,8 @@ HANDLERS = (
     "napari_salt.gui._dock.SaltWidget._on_view_moved",
     "napari_salt.gui._dock.SaltWidget._on_inserted",
     "napari_salt.gui._ties.Ties._take_prompt",
-    "napari_salt.gui.panels.annotate.AnnotatePanel.refresh",
-    "napari_salt.gui.panels.annotate.AnnotatePanel.follow_layers",
+    "napari_salt.gui.panels.paint.PaintPanel.refresh",
+    "napari_salt.session._session.Session.follow_layers",
     "napari_salt.gui.panels.train.TrainPanel.refresh",
     "napari_salt.session._suggesting.Suggesting.go_to_next",
 )

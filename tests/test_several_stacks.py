@@ -12,7 +12,7 @@ import napari_salt as ns
 import tiny
 from napari_salt.cli import main
 from napari_salt.core.metrics import dice
-from napari_salt.core.paint.annotations import PaintedSlice
+from napari_salt.core.paint.annotations import IGNORE, PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation
 from napari_salt.core.paint.split import hold_out
@@ -105,6 +105,14 @@ def test_classes_are_those_of_all_stacks():
     assert [set(np.unique(painted.target)) for painted in found.slices] == [{0, 2}, {0, 1}]
     assert [(painted.stack, painted.index) for painted in found.slices] == [(0, 1), (1, 2)]
     assert read_paint(stacks, TrainConfig(), (7,)).values == (7, 4, 9)
+
+
+def test_marks_of_complete_slices_are_each_stacks_own():
+    paints = [paint(TRUTH, 1), paint(OTHER_TRUTH, 2)]
+    stacks = training_stacks([IMAGE, BRIGHT], paints, marks=[{}, {2: "ignore", 3: "background"}])
+    found = read_paint(stacks, TrainConfig())
+    assert [(painted.stack, painted.index) for painted in found.slices] == [(0, 1), (1, 2), (1, 3)]
+    assert [set(np.unique(painted.target)) for painted in found.slices] == [{0, 1}, {IGNORE, 1}, {0}]
 
 
 def test_pixel_sizes_are_each_stacks_own():

@@ -10,7 +10,7 @@ slice that it needs (`ReadSlice`), and for the file of an adapter that it does n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from napari_salt.results.kinds import By
 from napari_salt.results.table import Measured
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.config import SegmentConfig, TrainConfig, Unpainted
 from napari_salt.terms.events import Preview, SliceResult, TrainingEvent
 from napari_salt.terms.planes import NOTHING_KNOWN, Voxels
 
@@ -72,13 +72,14 @@ class StackInfo:
 class PaintedStack:
     """An image and its labels (Z, Y, X); `pixel_size` is in micrometres, None if unknown.
 
-    `voxels` are needed for planes across the slices.
+    `voxels` are needed for planes across the slices; `marks` say what unpainted means on single slices.
     """
 
     image: StackInfo
     labels: StackInfo
     pixel_size: float | None = None
     voxels: Voxels = NOTHING_KNOWN
+    marks: Mapping[int, Unpainted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

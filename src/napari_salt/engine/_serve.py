@@ -168,7 +168,8 @@ class Engine:
         images, labels = ([self._stack(getattr(s, side)) for s in job.stacks] for side in ("image", "labels"))
         sizes = [stack.pixel_size for stack in job.stacks]
         voxels = [stack.voxels for stack in job.stacks]
-        stacks = training_stacks(images, labels, sizes, job.config.plane, voxels)
+        marks = [stack.marks for stack in job.stacks]
+        stacks = training_stacks(images, labels, sizes, job.config.plane, voxels, marks)
         init = self._adapter(job.init) if job.init else None
         self._fetch_base(init.base_model if init else job.config.base)
         if not job.strokes_known and self._strokes(stacks, job):

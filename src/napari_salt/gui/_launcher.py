@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import napari
-from napari.layers import Layer
 
 from napari_salt.gui._commands import open_widget
-from napari_salt.io._table import is_stack
-from napari_salt.session._layer_files import layers_of
-from napari_salt.terms.errors import InputError
+from napari_salt.gui._opening import open_files
 
 __all__ = ["launch", "open_files"]
 
@@ -22,18 +19,3 @@ def launch(paths: Sequence[Path]) -> None:
     open_widget(viewer)
     open_files(viewer, paths)
     napari.run()
-
-
-def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
-    """Add the files to the viewer: stacks with their voxel size, anything else as napari opens it."""
-    for path in paths:
-        if not (is_stack(path) or path.is_dir()):
-            viewer.open(path, plugin=None)
-            continue
-        try:
-            layers = layers_of(path)
-        except InputError:
-            viewer.open(path, plugin=None)  # napari or another plugin may know better
-            continue
-        for layer in layers:
-            viewer.add_layer(Layer.create(*layer))

@@ -18,6 +18,7 @@ import numpy as np
 import platformdirs
 
 from napari_salt.session._flat_stack import PaintSnapshot
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.files import private_folder, whole_file, write_adapter_file
 
@@ -65,7 +66,7 @@ class Autosave:
         """
         path = self._path(image, PAINT)
         arrays = {str(index): plane for index, plane in snapshot.planes.items()}
-        about = json.dumps({"shape": snapshot.shape})
+        about = json.dumps({"shape": snapshot.shape, "marks": snapshot.marks})
         try:
             with whole_file(path) as file:
                 np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
@@ -111,12 +112,13 @@ class Autosave:
         """
         try:
             with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-                shape = json.loads(str(file["about"]))["shape"]
+                about = json.loads(str(file["about"]))
+                shape, marks = about["shape"], _marks(about.get("marks", {}))
                 planes = {int(name): file[name] for name in file.files if name != "about"}
             _check_paint(shape, planes)
         except UNREADABLE as error:
             raise InputError(f"{path} is no autosaved paint ({error}); choose another") from error
-        return PaintSnapshot(shape, planes)
+        return PaintSnapshot(shape, planes, marks)
 
     def _path(self, image: str, suffix: str) -> Path:
         try:
@@ -142,3 +144,9 @@ def _check_paint(shape: Any, planes: Mapping[int, Any]) -> None:
     for index, plane in planes.items():
         if not 0 <= index < shape[0] or list(plane.shape) != shape[1:] or plane.dtype.kind not in "iu":
             raise ValueError(f"slice {index} is not one of whole numbers in the shape {shape}")
+
+
+def _marks(read: dict[str, str]) -> dict[int, Unpainted]:
+    """What unpainted means by slice, from JSON."""
+    known: dict[str, Unpainted] = {"background": "background", "ignore": "ignore"}
+    return {int(index): known[meaning] for index, meaning in read.items()}

@@ -39,6 +39,8 @@ __all__ = [
     "names_in",
     "new_labels",
     "options_of_result",
+    "recolored",
+    "replace_value",
     "set_features",
 ]
 
@@ -291,6 +293,27 @@ def color_of(colormap: Any, value: int) -> str:
     """The colour that a label colormap of napari's gives to `value`, as "#rrggbb"; grey without one."""
     red, green, blue = (0.5, 0.5, 0.5) if colormap is None else np.asarray(colormap.map(value))[:3]
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def recolored(labels: Labels, value: int, color: str) -> DirectLabelColormap:
+    """The layer's colours of the label values up to 255, with another "#rrggbb" for `value`."""
+    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for each in range(1, 256):
+        shown = labels.get_color(each)
+        colors[each] = "transparent" if shown is None else shown
+    colors[value] = color
+    return DirectLabelColormap(color_dict=colors)
+
+
+def replace_value(labels: Labels, source: ImageSource, slices: Sequence[int], value: int, other: int) -> None:
+    """Set all pixels of `value` on these slices to `other`, in one step of napari's undo history."""
+    found = []
+    for index in slices:
+        place = source.place(index)
+        rows, columns = np.nonzero(np.asarray(labels.data[place]) == value)
+        found.append((*(np.full(rows.shape, i) for i in place), rows, columns))
+    if found:
+        labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*found, strict=True)), other)
 
 
 def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:

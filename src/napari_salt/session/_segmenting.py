@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Result:
         What the output was made with (see `Segmenting._key`).
     objects
         Whether it shall hold numbers of objects instead of classes.
+    training
+        How the adapter was trained: saving changes its bytes, but not this.
     wanted
         Slices that were asked for.
     done
@@ -53,6 +55,7 @@ class Result:
     output: Output
     key: Any
     objects: bool
+    training: Mapping[str, Any]
     wanted: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
     final: set[int] = field(default_factory=set)
@@ -89,6 +92,18 @@ class Segmenting(SessionJob):
             return ()
         numbered = self._session.options.segment.objects  # numbered anew in each run
         return result.left if result.key == self._key() and not numbered else ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole stack has been segmented with the present adapter, and the layer is there."""
+        result, session = self._result, self._session
+        return (
+            result is not None
+            and session.adapter is not None
+            and result.output.alive
+            and result.training == session.adapter.card.training
+            and len(result.done) == session.slice_count
+        )
 
     @property
     def kept(self) -> str:
@@ -250,7 +265,7 @@ class Segmenting(SessionJob):
         shown = () if session.options.segment.objects else {info.value for info in adapter.card.shown_classes}
         named = [info for info in session.classes if info.value in shown]
         output = Output(session.viewer, source, name, data, classes, colormap, maps, made_by, named)
-        return Result(output, self._key(), session.options.segment.objects)
+        return Result(output, self._key(), session.options.segment.objects, adapter.card.training)
 
     def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:
         folder = self._session.options.folder

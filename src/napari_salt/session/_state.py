@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from napari.layers import Labels
 from psygnal import Signal, SignalGroup
@@ -23,6 +24,7 @@ from napari_salt.session._layers import PLACEMENT, align, class_color, colormap_
 from napari_salt.session._options import Options
 from napari_salt.session._paint import PaintTable, PaintWatch, Pair
 from napari_salt.terms.card import AdapterCard, ClassInfo
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.planes import AXES, Plane
@@ -63,6 +65,7 @@ class Changes(SignalGroup):
     prompt = Signal()
     preview = Signal()
     results = Signal()
+    tool = Signal()
     touched = Signal()
 
 
@@ -86,6 +89,10 @@ class SessionState:
         The signals of changes.
     pairs
         Images and labels that training uses in addition to the chosen ones.
+    added_classes
+        Label values of classes that are listed before they are painted.
+    marked
+        By labels layer, what unpainted means on the slices that the user has marked, by position.
     problem
         Emits one line for the user, and the name of the control at fault or "".
     """
@@ -105,6 +112,8 @@ class SessionState:
         self.adapter: LoadedAdapter | None = None
         self.adapted = True
         self.class_names: dict[int, str] = {}
+        self.added_classes: set[int] = set()
+        self.marked: WeakKeyDictionary[Labels, dict[int, Unpainted]] = WeakKeyDictionary()
         self.job = ""
         self._watch: PaintWatch | None = None
         self._reports = Reports()
@@ -193,6 +202,17 @@ class SessionState:
         """What is painted on the labels layer, if it fits the image."""
         return None if self._watch is None else self._watch.table
 
+    @property
+    def marks(self) -> Mapping[int, Unpainted]:
+        """What unpainted means on the marked slices of the chosen labels layer, by position."""
+        return {} if self.labels is None else self.marked.get(self.labels, {})
+
+    def is_complete(self, index: int) -> bool:
+        """Whether unpainted pixels of the slice are background: as it is marked, else by the option."""
+        painted = self.paint is not None and index in self.paint.slices
+        default = self.options.train.unpainted if painted else "ignore"
+        return self.marks.get(index, default) == "background"
+
     def count_paint(self) -> None:
         """Count what is painted on all slices."""
         if self._watch is not None and self._watch.count_all():
@@ -202,6 +222,17 @@ class SessionState:
         """Count what is painted on the slices that may have changed, for about `seconds`."""
         if self._watch is not None and self._watch.count(seconds):
             self.changed.paint.emit()
+
+    def edited(self, slices: Sequence[int]) -> None:
+        """Count slices anew that were just edited, now and at each undo."""
+        if self._watch is not None:
+            self._watch.mark(slices)
+        self.recount()
+
+    @property
+    def slice_count(self) -> int:
+        """Number of slices of the image."""
+        return 0 if self.source is None else int(self.source.stack.shape[0])
 
     @property
     def current_slice(self) -> int:
@@ -233,12 +264,19 @@ class SessionState:
         painted = self.paint.values if self.paint else ()
         background = self.options.background_label
         rows = []
-        for value in sorted({*infos, *painted}):
+        for value in sorted({*infos, *painted, *self.added_classes}):
             known = infos.get(value, ClassInfo(value, f"{kind} {value}", "#808080"))
             name = "background" if value == background else self.class_names.get(value, known.name)
             color = class_color(self.labels, value) if self.labels is not None else known.color
             rows.append(ClassInfo(value, name, color))
         return tuple(rows)
+
+    @property
+    def selected_class(self) -> ClassInfo:
+        """The class that is painted with."""
+        value = 1 if self.labels is None else int(self.labels.selected_label)
+        known = {info.value: info for info in self.classes}
+        return known.get(value, ClassInfo(value, self.class_names.get(value, f"class {value}"), "#808080"))
 
     def name_class(self, value: int, name: str) -> None:
         """Call the class `name`."""

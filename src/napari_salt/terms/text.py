@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-__all__ = ["PlainFormatter", "plain", "printable", "reason", "shortened", "unmarked", "unpathed"]
+__all__ = [
+    "PlainFormatter",
+    "plain",
+    "printable",
+    "reason",
+    "shortened",
+    "shown_size",
+    "unmarked",
+    "unpathed",
+]
 
 MARKUP = str.maketrans("<>&", "\u2039\u203a+")
 PATHS = str.maketrans('/\\:|?*"', "\u2215\u2216\ua789\u00a6.\u2217'")
@@ -48,6 +57,15 @@ def unpathed(text: str) -> str:
 def shortened(text: str, most: int) -> str:
     """`text`, or its beginning with an ellipsis: at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+
+
+def shown_size(count: int) -> str:
+    """A number of bytes to read, such as "107 kB"."""
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.3g} {units[0]}"
 
 
 def plain(value: Any) -> Any:

@@ -229,7 +229,7 @@ def _start(
         class_table(annotations.values, config, init),
         annotations.border,
         {
-            **provenance(images, annotations, config, split, device),
+            **provenance(images, annotations, config, split, device, mixed=any(s.marks for s in stacks)),
             "intensities": mean_profile(readers),
         },
         clock,

@@ -55,6 +55,7 @@ class NextPanel(Panel):
         self.reason.setText(suggesting.cannot if not ranked else "")
         self.reason.setVisible(bool(self.reason.text()))
         self.list.setVisible(bool(ranked))
+        self.set_state(f"{len(ranked)} slices found" if ranked else "slices to paint next")
         self.list.clear()
         for index, uncertainty in ranked:
             item = QListWidgetItem(str(index))

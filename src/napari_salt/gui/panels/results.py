@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QTreeWidget, QT
 from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
 from napari_salt.io._table import offered
-from napari_salt.terms.text import unpathed
+from napari_salt.terms.text import printable, unpathed
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -168,7 +168,7 @@ def _fill(box: QComboBox, layers: Sequence[Labels], chosen: Labels | None) -> No
     """Let the user choose one of the layers."""
     box.clear()
     for layer in layers:
-        box.addItem(layer.name, layer)
+        box.addItem(printable(layer.name), layer)
     box.setCurrentIndex(next((n for n, layer in enumerate(layers) if layer is chosen), -1))
 
 
