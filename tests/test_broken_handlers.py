@@ -42,7 +42,9 @@ CALLED_WHILE_BUILT = ("refresh", "follow_layers")
 
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_napari_goes_on_and_the_user_is_told(request, monkeypatch, handler):
-    monkeypatch.setattr(logging.getLogger("napari_salt._guard"), "disabled", True)  # its tracebacks are meant
+    monkeypatch.setattr(
+        logging.getLogger("napari_salt.session._guard"), "disabled", True
+    )  # its tracebacks are meant
     if not handler.endswith(CALLED_WHILE_BUILT):
         monkeypatch.setattr(handler, broken)
     desk = request.getfixturevalue("desk")

@@ -11,7 +11,6 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
-from napari_salt._guard import Reports, connect
 from napari_salt.engine._client import ENGINE, EngineProcess
 from napari_salt.gui._main_thread import MainThread
 from napari_salt.gui._ties import Ties
@@ -25,6 +24,7 @@ from napari_salt.gui.panels.segment import SegmentPanel
 from napari_salt.gui.panels.share import SharePanel
 from napari_salt.gui.panels.train import TrainPanel
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._guard import Reports, connect
 from napari_salt.session._guide import Step, advise
 from napari_salt.session._layers import camera_of
 from napari_salt.session._session import Session

@@ -11,8 +11,8 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 
-from napari_salt._guard import Connections, Reports, guarded
 from napari_salt.gui._keys import KEYS
+from napari_salt.session._guard import Connections, Reports, guarded
 from napari_salt.session._layers import camera_of
 from napari_salt.session._session import Session
 

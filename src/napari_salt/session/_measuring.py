@@ -9,8 +9,8 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_salt._guard import Connections
 from napari_salt.engine._messages import Finished, Measure, MeasuredMore
+from napari_salt.session._guard import Connections
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import add_objects, class_color, holds_objects, made_by_us, set_features
 from napari_salt.session._placed import Placed

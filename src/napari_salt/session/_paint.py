@@ -12,8 +12,8 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_salt._guard import Connections, Reports
 from napari_salt.session._flat_stack import FlatStack, PaintSnapshot
+from napari_salt.session._guard import Connections, Reports
 from napari_salt.session._image_source import ImageSource
 from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from napari.layers import Labels
 
-from napari_salt._guard import Connections
+from napari_salt.session._guard import Connections
 from napari_salt.session._layers import recolored, replace_value
 from napari_salt.terms.card import ClassInfo
 

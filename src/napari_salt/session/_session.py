@@ -13,12 +13,12 @@ from typing import Any
 
 from napari.layers import Image, Labels
 
-from napari_salt._guard import connect
 from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
 from napari_salt.session._comparing import Comparing
+from napari_salt.session._guard import connect
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import made_by_us, new_labels

@@ -17,8 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import button, explain, menu_button, row
+from napari_salt.session._guard import connect
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session

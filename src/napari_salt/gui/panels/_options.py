@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from magicgui import widgets
 from qtpy.QtWidgets import QFormLayout, QLabel
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import plain_tip
+from napari_salt.session._guard import connect
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import Option, options_of, values_of
 

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible, QElidingLabel
 
-from napari_salt._guard import Connections, connect
+from napari_salt.session._guard import Connections, connect
 from napari_salt.terms.text import printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_salt._guard import connect
+from napari_salt.session._guard import connect
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session

@@ -8,7 +8,7 @@ from qtpy.QtCore import QPointF, QRectF, QSize
 from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-from napari_salt._guard import guarded
+from napari_salt.session._guard import guarded
 
 __all__ = ["SliceStrip"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QLineEdit, QMenu, QSpinBox
 
-from napari_salt._guard import connect
 from napari_salt.gui._opening import open_files
 from napari_salt.gui.panels._layer_box import fill_layers, layer_box
 from napari_salt.gui.panels._panel import Panel, button, menu_button, row
+from napari_salt.session._guard import connect
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.slice_ranges import parse_slices
 from napari_salt.terms.text import printable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
+from napari_salt.session._guard import connect
 from napari_salt.terms.card import class_names
 from napari_salt.terms.methods import METHODS
 from napari_salt.terms.registry import BASES, BaseSpec

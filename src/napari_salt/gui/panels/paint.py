@@ -9,13 +9,13 @@ from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._classes import ClassList
 from napari_salt.gui.panels._layer_box import fill_layers, layer_box
 from napari_salt.gui.panels._options import OptionControls
 from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain, row, words
 from napari_salt.gui.panels._strip import SliceStrip
 from napari_salt.gui.panels.next import NextPanel
+from napari_salt.session._guard import connect
 from napari_salt.terms.slice_ranges import shown_slices
 from napari_salt.terms.text import printable
 

@@ -10,9 +10,9 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QTreeWidget, QTreeWidgetItem
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
 from napari_salt.io._table import offered
+from napari_salt.session._guard import connect
 from napari_salt.terms.text import printable, unpathed
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class ResultsPanel(Panel):
         self.reason.setText(reason)
         self.reason.setVisible(bool(reason))
         tables = measuring.classes or measuring.objects
+        self.set_state("measured" if tables else "nothing measured yet")
         explain(self.save_table, "" if tables else "nothing is measured yet", TABLE)
         explain(self.save_labels, measuring.cannot, LABELS.format(", ".join(offered())))
         explain(self.report, session.reporting.cannot, REPORT)

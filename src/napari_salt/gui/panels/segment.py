@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLineEdit, QProgressBar
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._options import OptionControls
 from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain, row, words
+from napari_salt.session._guard import connect
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QLineEdit, QWidget
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import Panel, button, explain, plain_tip, words
+from napari_salt.session._guard import connect
 from napari_salt.terms.limits import longest
 from napari_salt.terms.text import shown_size, unpathed
 
