@@ -19,6 +19,7 @@ from typing import Any
 from napari_salt.terms.errors import SaltError
 
 SECONDS, BYTES = 5.0, 1_000_000_000
+"""Limits per file: of the processor's time, as others may use the machine, and of memory above the base."""
 UNIT = 1 if sys.platform == "darwin" else 1024
 
 
@@ -63,7 +64,7 @@ class Watch:
         limit = self._base + 4 * BYTES
         with contextlib.suppress(ValueError, OSError):  # a file may not take the machine along
             resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-        signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.signal(signal.SIGPROF, self._on_alarm)
 
     def run(self, name: str, make: Callable[[random.Random, Path], Path], use: Callable[[Path], Any]) -> None:
         """Make each file in a fresh folder, and use it.
@@ -96,9 +97,9 @@ class Watch:
         return 1 if self.faults else 0
 
     def _try(self, name: str, path: Path, use: Callable[[Path], Any]) -> None:
-        began, fault = time.monotonic(), ""
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        faulthandler.dump_traceback_later(12 * SECONDS, exit=True)  # for a hang in C
+        began, fault = time.process_time(), ""
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        faulthandler.dump_traceback_later(24 * SECONDS, exit=True)  # waiting, or in C
         try:
             use(path)
         except SaltError as error:
@@ -114,10 +115,10 @@ class Watch:
         else:
             end = "read"
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             faulthandler.cancel_dump_traceback_later()
         self.ends[end] += 1
-        self.slowest = max(self.slowest, time.monotonic() - began)
+        self.slowest = max(self.slowest, time.process_time() - began)
         before, self._peak = self._peak, max(self._peak, _peak())
         if self._peak - self._base > BYTES and self._peak > before:
             fault = fault or f"memory is {(self._peak - self._base) / 1e6:.0f} MB above the base"

@@ -8,8 +8,10 @@ import tempfile
 import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.adapt.segmenter import Segmenter
@@ -105,6 +107,7 @@ def _traced(segmenter: Segmenter) -> bytes:
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # sizes become constants of the trace, as they may
         path = Path(folder) / "model.onnx"
+        hooks = [layer.register_forward_pre_hook(_as_image) for layer in _mergers(segmenter)]
         try:
             torch.onnx.export(
                 segmenter,
@@ -119,7 +122,25 @@ def _traced(segmenter: Segmenter) -> bytes:
         except torch.onnx.errors.OnnxExporterError as error:
             told = reason(error)
             raise AdapterError(f"the base cannot be exported to ONNX ({told}); use another base") from error
+        finally:
+            for hook in hooks:
+                hook.remove()
         return path.read_bytes()
+
+
+def _mergers(segmenter: Segmenter) -> list[nn.Module]:
+    """LiteMedSAM's layers that take ``len`` of their input, which would become a constant of the trace."""
+    return [layer for layer in segmenter.modules() if type(layer).__name__ == "PatchMerging"]
+
+
+def _as_image(layer: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """Give such a layer its input (B, H W, C) as (B, C, H, W), which it makes of it otherwise."""
+    (tokens,) = given
+    if tokens.ndim != 3 or not hasattr(layer, "input_resolution"):
+        return given
+    resolution: Any = layer.input_resolution
+    height, width = resolution
+    return (tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width),)
 
 
 def _check_ending(path: Path, ending: str) -> None:
