@@ -160,10 +160,11 @@ def test_napari_opens_and_saves_by_the_manifest(make_napari_viewer, tmp_path):
     viewer.open(tmp_path / "d", plugin="napari-salt")
     assert [layer.name for layer in viewer.layers] == ["image", "d"]
     labels = paint(viewer)
-    for name in ("out.nii.gz", "out.nrrd", "out.zarr"):
+    for name in ("out.nii.gz", "out.nrrd", "out.zarr", "out.ome.tif"):
         assert labels.save(str(tmp_path / name)) == [str(tmp_path / name)]
     theirs = nib.load(tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(theirs.dataobj, LABELS.T)
     np.testing.assert_array_equal(theirs.affine, nib.load(tmp_path / "image.nii.gz").affine)
+    assert read_labels(tmp_path / "out.ome.tif").spacing == pytest.approx(labels.scale)
     tifffile.imwrite(tmp_path / "own.tif", noise(dtype="uint8"), photometric="minisblack")
     assert viewer.open(Path(tmp_path / "own.tif"))[0].source.reader_plugin == "napari"
