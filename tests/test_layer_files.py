@@ -162,8 +162,12 @@ def test_napari_opens_and_saves_by_the_manifest(make_napari_viewer, tmp_path):
     labels = paint(viewer)
     for name in ("out.nii.gz", "out.nrrd", "out.zarr"):
         assert labels.save(str(tmp_path / name)) == [str(tmp_path / name)]
+    np.testing.assert_allclose(read_labels(tmp_path / "out.zarr").origin, labels.translate)
+    with pytest.warns(UserWarning, match="keeps the voxel size, but not the position of the layer"):
+        labels.save(str(tmp_path / "out.ome.tif"))
     theirs = nib.load(tmp_path / "out.nii.gz")
     np.testing.assert_array_equal(theirs.dataobj, LABELS.T)
     np.testing.assert_array_equal(theirs.affine, nib.load(tmp_path / "image.nii.gz").affine)
+    assert read_labels(tmp_path / "out.ome.tif").spacing == pytest.approx(labels.scale)
     tifffile.imwrite(tmp_path / "own.tif", noise(dtype="uint8"), photometric="minisblack")
     assert viewer.open(Path(tmp_path / "own.tif"))[0].source.reader_plugin == "napari"

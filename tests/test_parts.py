@@ -262,12 +262,16 @@ def test_what_a_format_from_outside_cannot_do_is_told(capsys, tiny_base):
         read_stack("bad.toy")
     assert main([*segment, "--out", "out.toy", "--probabilities", "p.toy"]) == 2
     assert "p.toy: probabilities are written as .tif or .zarr" in capsys.readouterr().err
-    assert main([*segment, "--out", "out.png"]) == 2
-    assert "let it end with .tif, .zarr, .nii, .nii.gz or .toy" in capsys.readouterr().err
+    assert main([*segment, "--out", "out.gif"]) == 2
+    assert (
+        "let it end with .tif, .zarr, .nii, .nii.gz, .seg.nrrd, .nrrd, .mha, .png, .npy, .dcm or .toy"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit):
         main(["segment", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "stack: TIFF (.tif), OME-Zarr (a folder, .zarr), NIfTI (.nii, .nii.gz) or Toy (.toy)" in told
+    assert "stack: TIFF (.tif), OME-Zarr (a folder, .zarr), NIfTI (.nii, .nii.gz), " in told
+    assert "images of single slices (a folder) or Toy (.toy)" in told
     stack = read_stack("image.toy")
     placed = replace(stack, affine=np.eye(4))
     assert "not the position and orientation of" in not_kept(Path("out.toy"), placed)

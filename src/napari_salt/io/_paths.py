@@ -7,25 +7,34 @@ from pathlib import Path
 
 from napari_salt.terms.errors import InputError
 
-__all__ = ["files_of", "is_pattern", "is_there", "matches", "split_inner"]
+__all__ = ["files_of", "is_pattern", "is_there", "matches", "root_of", "split_inner"]
 
+_WILD = "*?["
 _INNER = re.compile(r"(?P<file>.+?\.(?:h5|hdf5|hdf|ilp))(?::/*|/+)(?P<inside>.*)", re.IGNORECASE)
 
 
 def is_pattern(path: Path) -> bool:
     """Whether `path` is a glob pattern such as ``slices/*.png``, and no existing file."""
-    return any(letter in str(path) for letter in "*?[") and not _exists(path)
+    return any(letter in str(path) for letter in _WILD) and not _exists(path)
 
 
 def matches(pattern: Path) -> list[Path]:
     """Files that a glob pattern matches, in no particular order; ``**`` matches any folders."""
-    parts = pattern.parts
-    first = next(index for index, part in enumerate(parts) if any(letter in part for letter in "*?["))
+    folder = root_of(pattern)
     try:
-        found = Path(*parts[:first]).glob("/".join(parts[first:]))
+        found = folder.glob("/".join(pattern.parts[len(folder.parts) :]))
         return [path for path in found if path.is_file()]
     except (ValueError, NotImplementedError) as error:
         raise InputError(f"{pattern} is no valid pattern ({error}): give one such as slices/*.png") from error
+
+
+def root_of(path: Path) -> Path:
+    """The file or folder on the disk that `path` begins with: of a pattern, its folder without wildcards."""
+    if not is_pattern(path):
+        return split_inner(path)[0]
+    parts = path.parts
+    first = next(index for index, part in enumerate(parts) if any(letter in part for letter in _WILD))
+    return Path(*parts[:first])
 
 
 def split_inner(path: Path) -> tuple[Path, str]:

@@ -20,7 +20,7 @@ from napari_salt.io._axes import check_axes, flattened
 from napari_salt.io._format import DAMAGE, Opened, one_line
 from napari_salt.io._geometry import between, differ, turn_onto
 from napari_salt.io._onto import Onto, Resampling
-from napari_salt.io._paths import is_there
+from napari_salt.io._paths import is_there, root_of
 from napari_salt.io._stack import Stack
 from napari_salt.io._table import format_to_read
 from napari_salt.terms.errors import InputError
@@ -200,6 +200,7 @@ class _Planes:
         self._letters = opened.axes
         self._path = path
         self._origin = path.absolute(), how
+        self._root = root_of(path.absolute())
         self.shape = opened.array.shape
         self.ndim = len(self.shape)
         self.dtype = np.dtype(opened.array.dtype).newbyteorder("=")
@@ -218,9 +219,9 @@ class _Planes:
         return self._taken(parts).squeeze(single)
 
     def _taken(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
-        if not is_there(self._origin[0]):  # Zarr would return zeros
+        if not self._root.exists():  # Zarr would return zeros
             raise InputError(
-                f"{self._origin[0]} is not there on {platform.node()}: keep it while it is read, and on a "
+                f"{self._root} is not there on {platform.node()}: keep it while it is read, and on a "
                 "cluster in a folder that all machines share"
             )
         try:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from napari_salt.io import Stack, read_labels, read_stack, write_labels
 from napari_salt.io._geometry import sizes_of
 from napari_salt.io._series import SeveralImagesError
-from napari_salt.io._table import format_to_read
+from napari_salt.io._table import format_to_read, format_to_write
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.session._layers import CLASSES, FILE, color_of, colormap_of
 from napari_salt.terms.card import ClassInfo
@@ -76,7 +76,7 @@ def save_labels(path: Path, labels: Any, meta: Mapping[str, Any], others: Iterab
     like = _pattern(labels, meta, path)
     place: Mapping[str, Any] = next((each.metadata for each in others if _lies_like(each, labels, meta)), {})
     known = {**place, **meta.get("metadata", {})}
-    if AFFINE in known:
+    if AFFINE in known and "orientation" in format_to_write(path).keeps:
         affine = np.asarray(known[AFFINE], float)
         here = _translate(affine, labels.ndim, like.unit or "mm")
         if np.allclose(here, meta.get("translate", 0.0), atol=1e-4):
