@@ -61,5 +61,3 @@ def test_what_was_found_becomes_tables_and_files(painted, tmp_path):
 
     hands.press("Difference", "Results")
     assert hands.layers()[0] == "difference"
-    hands.rest(0.5)
-    desk.widget.results.grab().save("/tmp/y.png")

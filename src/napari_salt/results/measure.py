@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from napari_salt.results.columns import Frame, class_table, object_table
 from napari_salt.results.kinds import BY, By
-from napari_salt.results.parts import Parts, Sums, contacts, pieces, values_of
+from napari_salt.results.parts import Parts, Sums, links_between, pieces, values_of
 from napari_salt.results.sizes import VoxelSize, voxel_size
 from napari_salt.results.table import Measured, Table
 from napari_salt.terms.errors import InputError
@@ -159,8 +159,8 @@ class _Job:
             offset = parts.count
             parts.add(ids, plane, light, z, frame)
             if self.by == "objects" and z > 0:
-                parts.links.append(contacts(before[0], ids, (before[1], plane), (before[2], offset)))
-            before = ids, plane, offset
+                parts.links.append(links_between(before[0], plane, (before[1], ids), (before[2], offset)))
+            before = plane, ids, offset
             yield index
 
     def _slice(self, stack: Any, index: int) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
 from skimage.segmentation import relabel_sequential
 
-__all__ = ["Parts", "Sums", "contacts", "pieces", "values_of"]
+__all__ = ["Parts", "Sums", "links_between", "pieces", "values_of"]
 
 Plane = NDArray[Any]
 Numbers = NDArray[np.int64]
@@ -140,33 +140,29 @@ class Sums:
         return result if name in ("darkest", "brightest") else result.astype(np.int64)
 
 
-def contacts(before: Plane, after: Plane, values: tuple[Plane, Plane], offsets: tuple[int, int]) -> Numbers:
-    """Parts of two slices that touch (9 neighbours) and have the same value, shape (n, 2).
+def links_between(before: Plane, after: Plane, ids: tuple[Plane, Plane], offsets: tuple[int, int]) -> Numbers:
+    """Link parts of two slices that hang together (26 neighbours), shape (n, 2): each with the first.
 
     Parameters
     ----------
     before, after
-        Numbers of the parts from 1, shape (Y, X).
-    values
-        Of both slices, shape (Y, X).
+        Values of the slices, shape (Y, X).
+    ids
+        Numbers of their parts from 1, shape (Y, X).
     offsets
         Added to the numbers, less one.
     """
-    found = []
-    for rows in (-1, 0, 1):
-        for columns in (-1, 0, 1):
-            here, there = _shifted(rows), _shifted(-rows)
-            left, right = _shifted(columns), _shifted(-columns)
-            a, b = before[here, left], after[there, right]
-            touch = (a > 0) & (b > 0) & (values[0][here, left] == values[1][there, right])
-            pairs = np.stack([a[touch], b[touch]], axis=1).astype(np.int64)
-            found.append(np.unique(pairs, axis=0))
-    links: Numbers = np.unique(np.concatenate(found), axis=0) - 1 + np.array(offsets)
+    whole = label(np.stack([before, after]), background=0, connectivity=3)  # type: ignore[no-untyped-call]
+    pieces_of, parts = [], []
+    for plane, numbers, offset in zip(whole, ids, offsets, strict=True):
+        piece = np.zeros(int(numbers.max(initial=0)) + 1, np.int64)
+        piece[numbers.ravel()] = plane.ravel()
+        pieces_of.append(piece[1:])
+        parts.append(np.arange(len(piece) - 1) + offset)
+    every = np.concatenate(parts)
+    _, first, inverse = np.unique(np.concatenate(pieces_of), return_index=True, return_inverse=True)
+    links: Numbers = np.stack([every, every[first][inverse.reshape(-1)]], axis=1)
     return links
-
-
-def _shifted(step: int) -> slice:
-    return slice(max(0, step), min(0, step) or None)
 
 
 def _measured(ids: Plane, plane: Plane, image: Plane | None, z: int) -> dict[str, NDArray[Any]]:
