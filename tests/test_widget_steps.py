@@ -53,7 +53,7 @@ def test_the_panel_leads_from_the_sample_to_the_adapter(desk, tmp_path):
     hands.press("Open sample")
     hands.wait(lambda: opened(hands) == ["Paint", "Train"])
     assert hands.reads("Train on the 2 painted slices, or paint more.")
-    assert not hands.scrolls()
+    hands.wait(lambda: not hands.scrolls(), 10)
     desk.session.options.change("train", steps=6)
     hands.press("Train", "Train")
     assert opened(hands) == ["Train"]
