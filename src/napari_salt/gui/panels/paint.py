@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Labels
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton
+from superqt import QElidingLabel
 
 from napari_salt.gui.panels._classes import ClassList
 from napari_salt.gui.panels._layer_box import fill_layers, layer_box
@@ -109,8 +110,9 @@ class PaintPanel(Panel):
     def _make_strip(self) -> None:
         session = self.session
         self.strip = SliceStrip(session.go_to)
-        self.painted = words()
-        self.painted.setObjectName("painted")
+        self.painted = QElidingLabel()  # one line: of many slices the strip says enough
+        self.painted.setTextFormat(Qt.TextFormat.PlainText)
+        self.painted.setElideMode(Qt.TextElideMode.ElideMiddle)
         self.complete = checkbox(
             "this slice is complete",
             COMPLETE,
@@ -176,6 +178,7 @@ class PaintPanel(Panel):
         self.strip.show_slices(session.slice_count, shown, places if stored else (), complete)
         names = shown_slices(places) if stored else ", ".join(f"{plane} = {place}" for place in places)
         self.painted.setText(f"painted: {names or 'nothing yet'}; shown: {shown}")
+        self.painted.setToolTip(f"painted slices: {names}" if names else "")
         self.painted.setVisible(session.labels is not None)
         self.complete.setVisible(session.labels is not None and stored and not session.misfit)
         self.complete.blockSignals(True)
