@@ -43,17 +43,9 @@ class Session:
         while not condition():
             self.pause(0.1)
 
-    def show(self, slice_, panel=None):
-        """Go to a slice; scroll the widget to a panel, with the others folded."""
-        if slice_ is not None:
-            self.session.go_to(slice_)
-        widget = self.widget
-        panels = (widget.model, widget.annotate, widget.train, widget.segment, widget.next)
-        for each in panels:
-            if panel is None or each in panel:
-                each.expand(animate=False)
-            else:
-                each.collapse(animate=False)
+    def show(self, slice_):
+        """Go to a slice, with the sections open that the work needs."""
+        self.session.go_to(slice_)
         self.pause(2)
 
     def picture(self, name):
@@ -71,12 +63,13 @@ def main():
         os.environ["NAPARI_SALT_AUTOSAVE"] = folder
         at = Session(options.out)
         widget, session = at.widget, at.session
-        widget.annotate.table.item(0, 2).setText("nucleus")
-        at.show(PAINTED, (widget.model, widget.annotate))
+        widget.paint.classes.table.item(0, 2).setText("nucleus")
+        at.show(PAINTED)
         at.picture("widget_annotate")
 
-        widget.train.minutes.setValue(options.minutes)
-        at.show(SHOWN, (widget.train, widget.segment))
+        session.options.change("train", minutes=options.minutes)
+        session.changed.options.emit()
+        at.show(SHOWN)
         widget.train.train.click()
         at.wait(lambda: session.training.history.fraction > 0.5 and "SALT preview" in at.viewer.layers)
         at.pause(6)
@@ -86,7 +79,7 @@ def main():
         session.save_adapter(Path(folder) / "nuclei.salt.safetensors", name="nuclei")
         session.previewing.enable(False)
         at.viewer.layers["nuclei painted"].visible = False
-        at.show(SHOWN, (widget.model, widget.segment, widget.next))
+        at.show(SHOWN)
         widget.segment.stack.click()
         at.wait(lambda: not session.job)
         at.picture("widget_segment")

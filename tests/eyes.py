@@ -22,10 +22,13 @@ from qtpy.QtWidgets import (
     QListView,
     QMainWindow,
     QProgressBar,
+    QScrollArea,
     QTableWidget,
     QWidget,
 )
 from superqt import QCollapsible
+
+from napari_salt.terms.slice_ranges import parse_slices
 
 SECONDS = 300
 LAYOUT_SECONDS = 10
@@ -92,12 +95,14 @@ class Eyes:
 
     def table(self, within: str = "SALT") -> list[tuple[str, ...]]:
         """The texts in the cells of a table, row by row."""
-        (table,) = self._seen(QTableWidget, within)
+        table = self._table(within)
         columns = range(table.columnCount())
         return [tuple(table.item(r, c).text() for c in columns) for r in range(table.rowCount())]
 
     def entries(self, what: str, within: str = "") -> list[str]:
-        """Texts in the list that `what` names."""
+        """Texts in the list that `what` names; the painted slices are written below their strip."""
+        if what == "painted":
+            return self._painted_slices()
         model = self.find(QAbstractItemView, what, within).model()
         return [str(model.index(row, 0).data()) for row in range(model.rowCount())]
 
@@ -113,6 +118,15 @@ class Eyes:
     def enabled(self, text: str, within: str = "") -> bool:
         """Whether a button can be pressed."""
         return self.find(QAbstractButton, text, within).isEnabled()
+
+    def ticked(self, text: str, within: str = "") -> bool:
+        """Whether a checkbox is on."""
+        return self.find(QAbstractButton, text, within).isChecked()
+
+    def scrolls(self, within: str = "SALT") -> bool:
+        """Whether a part has more than it shows."""
+        (area,) = (w for w in self._seen(QScrollArea) if ancestors(w)[0].windowTitle().startswith(within))
+        return bool(area.verticalScrollBar().isVisible())
 
     def value(self, what: str, within: str = "") -> str:
         """What stands in the line, number or box that `what` names."""
@@ -134,7 +148,7 @@ class Eyes:
     def find(self, kind: type, what: str, within: str = "") -> Any:
         """The one visible widget of `kind` that `what` is written on, in, beside or about."""
         end = time.monotonic() + LAYOUT_SECONDS
-        while not (found := named(self._seen(kind, within), what)):
+        while not (found := named(self._seen(kind, within), what) or self._folded(kind, what, within)):
             seen = self._seen(kind, within)
             names = [[*texts(w), *label] for w, label in zip(seen, beside(seen), strict=True)]
             assert time.monotonic() < end, f"no {what!r} in {within or 'the window'}, but {names}"
@@ -148,11 +162,62 @@ class Eyes:
         scope: QWidget = self.window
         if within:
             parts = [w for w in self._seen(QDockWidget) if w.windowTitle().startswith(within)]
-            parts += [w for w in self._seen(QCollapsible) if w.text() == within]
+            parts += self._folds(within)
             assert parts, f"there is no part {within!r}"
             scope = parts[0]
+            if isinstance(scope, QCollapsible):
+                self._open(scope)
         found = scope.findChildren(QWidget if kind is Line else kind)
         return [w for w in found if w.isVisible() and not is_folded(w) and (kind is not Line or is_line(w))]
+
+    def _folds(self, title: str = "") -> list[QCollapsible]:
+        """The groups of controls, open or folded; those with a title, which a number may precede."""
+        folds = [w for w in self.window.findChildren(QCollapsible) if w.isVisible()]
+        return [w for w in folds if title in ("", w.text().lstrip("0123456789 "))]
+
+    def _open(self, fold: QCollapsible) -> None:
+        """Open a group, and those that it is in."""
+        raise NotImplementedError
+
+    def _close(self, fold: QCollapsible) -> None:
+        """Fold a group again."""
+        raise NotImplementedError
+
+    def _folded(self, kind: type, what: str, within: str) -> list[QWidget]:
+        """Look for it in the folded groups, one by one; leave that one open."""
+        for fold in self._folds():
+            if within and not self._is_in(fold, within):
+                continue
+            if not fold.isExpanded():
+                self._open(fold)
+                self.rest(LOOK_SECONDS)  # for the layout
+                found = named(self._seen(kind, within), what)
+                if found:
+                    return found
+                self._close(fold)
+        return []
+
+    def _is_in(self, fold: QCollapsible, within: str) -> bool:
+        above = [w for w in ancestors(fold) if isinstance(w, QCollapsible | QDockWidget)]
+        titles = [w.windowTitle() if isinstance(w, QDockWidget) else w.text() for w in above]
+        return any(title.lstrip("0123456789 ").startswith(within) for title in titles)
+
+    def _table(self, within: str = "SALT") -> QTableWidget:
+        if not self._seen(QTableWidget, within):
+            (hidden,) = (w for w in self.window.findChildren(QTableWidget) if w.isVisible() and is_folded(w))
+            self._open(next(w for w in ancestors(hidden) if isinstance(w, QCollapsible)))
+        (table,) = self._seen(QTableWidget, within)
+        return table
+
+    def _painted_slices(self) -> list[str]:
+        """What is written below the strip of slices, one by one."""
+        text = self.find(QLabel, "painted: ").text().removeprefix("painted: ").partition(";")[0]
+        if text == "nothing yet":
+            return []
+        parts = [part.strip() for part in text.split(",")]
+        if not text[0].isdigit():
+            return parts
+        return [str(i) for part in parts for i in parse_slices(part)]
 
     def _layer_list(self) -> QListView:
         return next(w for w in self._seen(QListView) if type(w).__name__ == "QtLayerList")

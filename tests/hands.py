@@ -24,7 +24,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QScrollArea,
-    QTableWidget,
     QWidget,
 )
 from superqt import QCollapsible
@@ -64,6 +63,9 @@ class Hands(Eyes):
         self._dialogs.start(20)
         QTest.qWaitForWindowExposed(self.window)
         self.focus()
+
+    def clicked(self, widget: QWidget) -> None:
+        """Called at each click, for who counts them."""
 
     def leave(self) -> None:
         """Take the hands off; the window may be closed."""
@@ -114,7 +116,10 @@ class Hands(Eyes):
 
     def unfold(self, title: str) -> None:
         """Open or close a group of controls by its title."""
-        (fold,) = (w for w in self._seen(QCollapsible) if w.text() == title)
+        (fold,) = self._folds(title)
+        for above in ancestors(fold):
+            if isinstance(above, QCollapsible):
+                self._open(above)
         self.click(fold.toggleButton())
 
     def cell(self, view: QAbstractItemView, row: int, column: int = 0, *, double: bool = False) -> None:
@@ -123,14 +128,20 @@ class Hands(Eyes):
         view.scrollTo(index)
         self.click(view.viewport(), view.visualRect(index).center(), double=double)
 
+    def write(self, text: str) -> None:
+        """Write into the line that has the keys."""
+        self._typed(text)
+
     def name_class(self, row: int, name: str) -> None:
         """Give a class its name by a double click in the table."""
-        (table,) = self._seen(QTableWidget, "SALT")
-        self.cell(table, row, 2, double=True)
+        self.cell(self._table(), row, 2, double=True)
         self._typed(name)
 
     def take(self, what: str, entry: str, within: str = "") -> None:
         """Click on an entry of the list that `what` names."""
+        if what == "painted":
+            self._take_slice(int(entry))
+            return
         self.cell(self.find(QAbstractItemView, what, within), self.entries(what, within).index(entry))
 
     def layer(self, name: str) -> Any:
@@ -238,6 +249,12 @@ class Hands(Eyes):
                 self._on_canvas(QTest.mouseMove, start + (end - start) * share)
         self._on_canvas(QTest.mouseRelease, button, keys, places[-1])
 
+    def point(self, world: Sequence[float]) -> None:
+        """Move the mouse to a position of the world, from a little beside it."""
+        place = self.pixel(world)
+        self._on_canvas(QTest.mouseMove, place + QPoint(3, 3))
+        self._on_canvas(QTest.mouseMove, place)
+
     def double_click(self, world: Sequence[float]) -> None:
         """Double click on the canvas."""
         place = self.pixel(world)
@@ -288,6 +305,7 @@ class Hands(Eyes):
         self._front(widget)
         place = self._reach(widget, place)
         act = QTest.mouseDClick if double else QTest.mouseClick
+        self.clicked(widget)
         top = widget.window()
         act(top.windowHandle(), LEFT, NONE, widget.mapTo(top, place))
         self.rest()
@@ -316,6 +334,21 @@ class Hands(Eyes):
             assert time.monotonic() < end, f"{texts(widget)} cannot be seen, but {under}"
         assert widget.isEnabled(), f"{texts(widget)} cannot be pressed: {widget.toolTip()}"
         return spot
+
+    def _open(self, fold: QCollapsible) -> None:
+        """Open a group and those that it is in, by clicks on their headers."""
+        for each in (*reversed(ancestors(fold)), fold):
+            if isinstance(each, QCollapsible) and not each.isExpanded():
+                self.click(each.toggleButton())
+
+    def _close(self, fold: QCollapsible) -> None:
+        if fold.isExpanded():
+            self.click(fold.toggleButton())
+
+    def _take_slice(self, index: int) -> None:
+        """Click on a slice in the strip of slices."""
+        (strip,) = (w for w in self._seen(QWidget, "Paint") if w.accessibleName() == "painted slices")
+        self.click(strip, QPoint(round(strip.place_of(index)), strip.height() // 2))
 
     def _on_canvas(self, act: Callable[..., None], *arguments: Any) -> None:
         *how, place = arguments

@@ -41,6 +41,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", "/moved")
             self.end_headers()
             return
+        if word.startswith("to "):
+            self.send_response(302)
+            self.send_header("Location", word[3:])
+            self.end_headers()
+            return
         if start >= len(self.server.content):
             self.send_error(416)
             return

@@ -203,7 +203,7 @@ CORRUPTIONS = {
     "lacks a tensor": (rewritten(lambda t, m: t.pop("class_tokens")), "lacks tensor 'class_tokens'"),
     "has one too many": (rewritten(lambda t, m: t.update(extra=torch.ones(1))), "holds tensor 'extra'"),
     "another shape": (rewritten(of_another_shape), "there are 2, but tensor 'class_tokens' has 1 rows"),
-    "another type": (rewritten(doubled), "'class_tokens' is torch.float64"),
+    "another type": (rewritten(doubled), "'class_tokens' is of type F64, expected F32"),
     "not a number": (rewritten(not_finite), "'output_tokens' holds values that are not finite"),
     "infinite": (rewritten(infinite), "'output_tokens' holds values that are not finite"),
     "another format": (with_metadata(format="pt"), "format 'pt'"),

@@ -55,6 +55,19 @@ def test_unpainted_may_say_nothing():
     np.testing.assert_array_equal(found.slices[0].target, [[IGNORE, 1], [0, 2]])
 
 
+def test_complete_slices_and_strokes_are_mixed_in_one_stack():
+    labels = stack([[0, 5], [5, 0]], EMPTY, [[0, 5], [0, 0]])
+    found = read_annotations(labels, marks={1: "background", 2: "ignore"})
+    assert [painted.index for painted in found.slices] == [0, 1, 2]
+    np.testing.assert_array_equal(found.slices[0].target, [[0, 1], [1, 0]])
+    np.testing.assert_array_equal(found.slices[1].target, EMPTY)
+    np.testing.assert_array_equal(found.slices[2].target, [[IGNORE, 1], [IGNORE, IGNORE]])
+    found = read_annotations(labels, unpainted="ignore", background_label=9, marks={0: "background"})
+    assert [painted.index for painted in found.slices] == [0, 2]
+    np.testing.assert_array_equal(found.slices[0].target, [[0, 1], [1, 0]])
+    assert (found.slices[1].target == [[IGNORE, 1], [IGNORE, IGNORE]]).all()
+
+
 def test_another_label_may_mean_background():
     found = read_annotations(stack([[0, 5], [1, 9]]), unpainted="ignore", background_label=9)
     assert found.values == (1, 5)
@@ -104,6 +117,8 @@ def test_dask_is_as_good_as_numpy():
         (stack(EMPTY), {}, "nothing is painted"),
         (stack(EMPTY, [[1, 0], [0, 0]]), {"slices": (0,)}, "nothing is painted"),
         (stack([[4, 4], [4, 4]]), {}, "label 4 covers all"),
+        (stack([[4, 4], [0, 4]]), {"marks": {0: "ignore"}}, "marked as strokes"),
+        (stack([[4, 4], [4, 4]], [[4, 0], [0, 0]]), {"marks": {1: "ignore"}}, "label 4 covers all"),
         (stack([[4, 4], [0, 4]]), {"unpainted": "ignore"}, "background label 1 is not painted"),
         (stack([[1, 1], [0, 0]]), {"unpainted": "ignore"}, "only background"),
         (-1 * np.ones((1, 2, 2)), {}, "-1 on slice 0"),

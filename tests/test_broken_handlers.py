@@ -25,8 +25,8 @@ HANDLERS = (
     "napari_salt.gui._dock.SaltWidget._on_view_moved",
     "napari_salt.gui._dock.SaltWidget._on_inserted",
     "napari_salt.gui._ties.Ties._take_prompt",
-    "napari_salt.gui.panels.annotate.AnnotatePanel.refresh",
-    "napari_salt.gui.panels.annotate.AnnotatePanel.follow_layers",
+    "napari_salt.gui.panels.paint.PaintPanel.refresh",
+    "napari_salt.session._session.Session.follow_layers",
     "napari_salt.gui.panels.train.TrainPanel.refresh",
     "napari_salt.session._suggesting.Suggesting.go_to_next",
 )
@@ -42,7 +42,9 @@ CALLED_WHILE_BUILT = ("refresh", "follow_layers")
 
 @pytest.mark.parametrize("handler", HANDLERS)
 def test_napari_goes_on_and_the_user_is_told(request, monkeypatch, handler):
-    monkeypatch.setattr(logging.getLogger("napari_salt._guard"), "disabled", True)  # its tracebacks are meant
+    monkeypatch.setattr(
+        logging.getLogger("napari_salt.session._guard"), "disabled", True
+    )  # its tracebacks are meant
     if not handler.endswith(CALLED_WHILE_BUILT):
         monkeypatch.setattr(handler, broken)
     desk = request.getfixturevalue("desk")

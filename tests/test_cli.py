@@ -349,7 +349,7 @@ BAD = {
     # images and labels
     "no image": (nothing, training(image="no.tif"), "no.tif does not exist"),
     "no labels": (nothing, training(labels="no.tif"), "no.tif does not exist"),
-    "a folder": (nothing, training(image="."), "is a folder"),
+    "a folder of stacks": (nothing, training(image="."), "and not one slice"),
     "not an image": (text("text.tif"), training(image="text.tif"), "text.tif is not a TIFF"),
     "a truncated image": (cut_short, training(image="cut.tif"), "cut.tif"),
     "no Zarr": (text("a.zarr"), training(image="a.zarr"), "a.zarr is a file but no Zarr"),
@@ -387,7 +387,8 @@ BAD = {
     "another suffix": (nothing, training(out="out.pth"), "safetensors"),
     "segment to nowhere": (good_adapter, segmenting(out="no/out.tif"), "folder no does not exist"),
     "segment to its input": (good_adapter, segmenting(out="image.tif"), "is the input image"),
-    "segment to a PNG": (good_adapter, segmenting(out="out.png"), "let it end with .tif, .zarr, .nii"),
+    "segment to a PNG": (good_adapter, segmenting(out="out.png"), "PNG holds one slice"),
+    "segment to a GIF": (good_adapter, segmenting(out="out.gif"), "let it end with .tif, .zarr, .nii"),
     # adapters
     "no adapter": (nothing, segmenting(), "no adapter at a.safetensors"),
     "no adapter to go on from": (nothing, training("--init", "a.safetensors"), "no adapter at"),

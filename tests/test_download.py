@@ -1,6 +1,8 @@
 """Downloads from a server that is well, slow, cut off, corrupted, redirecting, or wrong."""
 
 import hashlib
+import os
+import stat
 from dataclasses import replace
 
 import pytest
@@ -117,6 +119,28 @@ def test_a_server_that_sends_too_much_is_refused(server, spec, folder):
     with pytest.raises(BaseModelError, match=f"more than the {len(CONTENT)} bytes"):
         list(download(spec))
     assert spec.checkpoint() is None
+
+
+@pytest.mark.parametrize("target", ["file:///etc/hostname", "ftp://127.0.0.1/x", "https://127.0.0.1/x"])
+def test_a_redirect_to_another_scheme_is_not_followed(server, spec, folder, target):
+    server.script = [f"to {target}"]
+    with pytest.raises(BaseModelError, match=f"redirects to an address {target}, which") as refused:
+        list(download(spec))
+    assert str(folder / "weights.pth") in str(refused.value)
+    assert kept(folder) == []
+
+
+def test_what_has_no_published_size_is_limited(server, spec, folder, monkeypatch):
+    monkeypatch.setattr(downloading, "MAX_BYTES", HALF)
+    with pytest.raises(BaseModelError, match=f"more than the {HALF} bytes"):
+        list(download(replace(spec, size=0)))
+    assert (folder / "weights.pth.part").stat().st_size <= HALF
+
+
+@pytest.mark.skipif(os.name == "nt", reason="rights are of another kind on Windows")
+def test_the_cache_folder_is_the_users_alone(spec, folder):
+    list(download(replace(spec, file="deep/weights.pth")))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "deep")} == {0o700}
 
 
 def test_no_server_is_told(spec, folder):

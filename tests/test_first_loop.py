@@ -64,7 +64,7 @@ def test_the_first_loop(make_napari_viewer, tmp_path, base, folder, shots):
 
     first.press("New")
     assert first.layers() == ["discs paint", "discs"]
-    assert first.reads("paint a class on a slice or two first")
+    assert first.reads("Paint the class “class 1” on this slice.")
     first.press("Activate the paint brush")
     cover(first, truth, 2)
     shots(first, "one slice painted")

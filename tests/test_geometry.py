@@ -225,7 +225,7 @@ def test_the_size_in_the_plane_is_kept_without_the_distance_of_slices(tmp_path):
 
 
 def test_what_a_format_cannot_hold_is_said_once(tmp_path):
-    from napari_salt.io._write import not_kept
+    from napari_salt.io._keeping import not_kept
 
     image = read_stack(save(tmp_path / "i.nii.gz", truth()))
     for name in ("out.tif", "out.zarr"):

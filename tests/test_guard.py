@@ -16,7 +16,7 @@ from qtpy.QtCore import Signal as QtSignal
 
 import headless
 import napari_salt
-from napari_salt._guard import Connections, connect, guarded
+from napari_salt.session._guard import Connections, connect, guarded
 from napari_salt.terms.errors import InputError
 
 SOURCE = Path(napari_salt.__file__).parent

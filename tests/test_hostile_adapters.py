@@ -207,6 +207,67 @@ def test_a_low_rank_is_limited_whatever_the_tensors_say(tmp_path, extra):
         Adapter.load(path)
 
 
+LAYER = "image_encoder.blocks.0.attn.qkv.parametrizations.weight.0"
+"""An adapted layer, 96 x 32 weights."""
+ODD_TENSORS = {
+    "many axes": ({"a": [0, 1, 1, 1, 1]}, "at most 4 axes"),
+    "a long axis": ({"a": [0, 2**40]}, r"'a' has shape \[0, 1099511627776\]"),
+    "a long name": ({"a" * 400: [0]}, "name has 400 characters"),
+    "scale alone": ({"mask_decoder.x.parametrizations.weight.0.scale": [0]}, "only one of scale and shift"),
+    "a matrix as scale": ({"x.parametrizations.weight.0.scale": [0, 2]}, "has shape"),
+    "another rank": ({"x.parametrizations.weight.0.lora_a": [9, 0]}, "lora_rank is 2, but tensor"),
+}
+
+
+@pytest.mark.parametrize(("extra", "words"), ODD_TENSORS.values(), ids=ODD_TENSORS)
+def test_odd_tensors_are_refused_by_the_header(tmp_path, extra, words):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(joined(*without(**extra)))
+    for read in (AdapterCard.read, Adapter.load, lambda path: AdapterCard.from_bytes(path.read_bytes())):
+        with pytest.raises(AdapterError, match=words):
+            read(path)
+
+
+def test_tensors_outside_the_targets_are_refused_by_the_header(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(changed(**setting("config", targets=["mask_decoder"])))
+    with pytest.raises(AdapterError, match="which no target of its settings contains"):
+        AdapterCard.read(path)
+
+
+@pytest.mark.usefixtures("tiny_base")
+@pytest.mark.parametrize(
+    ("missing", "extra", "words"),
+    [
+        ("lora", {}, "lacks tensor"),
+        ("qkv", {}, "lacks tensor 'image_encoder.blocks.0.attn.qkv"),
+        ("qkv", {f"{LAYER}.scale": [0], f"{LAYER}.shift": [0]}, "lacks tensor .*qkv.*lora_a"),
+        (" ", {f"no.{LAYER}.lora_a": [2, 0], f"no.{LAYER}.lora_b": [0, 2]}, "which the model lacks"),
+    ],
+)
+def test_what_does_not_fit_the_base_is_refused_before_its_changes_are_made(
+    tmp_path, monkeypatch, missing, extra, words
+):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(joined(*without(missing, **extra)))
+    adapter = Adapter.load(path)
+    monkeypatch.setattr("napari_salt.core.adapt.salt.SaltParametrization.__init__", pytest.fail)
+    with pytest.raises(AdapterError, match=words):
+        adapter.build(base=tiny.base())
+
+
+HEADERS = [b"", b"[]", b"{}", b'{"__metadata__": 3}', b'{"__metadata__": {"a": 1}}', b"[" * 10_000]
+HEADERS += [b'{"__metadata__": {}, "a": ' + entry + b"}" for entry in (b"1", b'{"dtype": "F32"}')]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: header[:30].decode())
+def test_a_broken_header_is_refused(header):
+    for content in (header, struct.pack("<Q", len(header)) + header, struct.pack("<Q", 2**60) + header):
+        for read in (AdapterCard.from_bytes, Adapter.from_bytes):
+            with pytest.raises(AdapterError, match="no adapter"):
+                read(content)
+
+
 @pytest.mark.usefixtures("tiny_base")
 @pytest.mark.parametrize("base", ["tiny@1000000", "tiny@" + "9" * 100])
 def test_an_input_size_is_limited(tmp_path, base):

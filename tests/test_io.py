@@ -248,7 +248,9 @@ def test_no_image(tmp_path):
         (tmp_path / name).write_bytes(b"")
         refused(tmp_path / name, "not a TIFF")
     (tmp_path / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    refused(tmp_path / "photo.png", "a PNG file, which is not read: save it as TIFF")
+    refused(tmp_path / "photo.png", "is not a PNG, or is damaged")
+    (tmp_path / "photo.gif").write_bytes(b"GIF89a")
+    refused(tmp_path / "photo.gif", "a GIF file, which is not read: save it as TIFF")
     save(tmp_path, noise()).rename(tmp_path / "stack.lsm")
     assert read_stack(tmp_path / "stack.lsm").data.shape == noise().shape
     refused(save(tmp_path, noise(dtype="complex64")), "complex64")
@@ -258,7 +260,7 @@ def test_several_images(tmp_path):
     with tifffile.TiffWriter(tmp_path / "two.tif") as tif:
         tif.write(noise())
         tif.write(noise((20, 20)))
-    refused(tmp_path / "two.tif", "2 images", "5x23x31, 20x20")
+    refused(tmp_path / "two.tif", "2 images", "0: 5x23x31, 1: 20x20", "--series")
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def rewritten(path, content, **metadata):
         ("lora", "LORA", {"lora_rank": 3}, "lora_rank is 3, but tensor .* has shape"),
         ("decoder", "DECODER", {"lora_rank": 1024}, "lora_rank is 1024, but is always 0"),
         ("decoder", "LORA", {"lora_rank": 8, "targets": []}, "lacks tensor"),
-        ("lora", "SALT", {"rank": 0.5}, "has shape"),
+        ("lora", "SALT", {"rank": 0.5}, "lacks tensor .*scale"),
         ("s-sam", "SALT", {"lora_rank": 2}, "lora_rank is 2, but tensor"),
         ("salt", "salt", {}, "type 'salt', this napari-salt reads SALT, LORA, S-SAM, DECODER"),
     ],

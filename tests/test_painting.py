@@ -82,7 +82,7 @@ class Page:
         values = [v for v in np.unique(planes).tolist() if v]
         rows = [(str(v), f"{np.sum(planes == v):,}", str(np.sum((planes == v).any((1, 2))))) for v in values]
         slices = [str(i) for i in np.flatnonzero(planes.any((1, 2)))]
-        seen = [(row[1], *row[3:]) for row in self.hands.table()]
+        seen = [(row[1], *row[3:]) for row in self.hands.table() if row[3] != "0"]
         return seen == rows and self.hands.entries("painted") == slices
 
 

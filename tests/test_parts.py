@@ -20,7 +20,7 @@ from napari_salt.core.segment.prompts import PromptPredictor
 from napari_salt.io import _table as formats
 from napari_salt.io import read_labels, read_stack
 from napari_salt.io._format import Opened, reading
-from napari_salt.io._write import not_kept
+from napari_salt.io._keeping import not_kept
 from napari_salt.terms import kinds, methods
 from napari_salt.terms.errors import AdapterError, BaseModelError, InputError
 from napari_salt.terms.prompt_set import PromptSet
@@ -236,7 +236,7 @@ def test_a_format_from_outside(capsys):
     for name, values in (("image.toy", IMAGE), ("paint.toy", PAINT), ("truth.toy", TRUTH)):
         save_toy(name, values)
     base = tiny.checkpoint("tiny.pth")
-    with pytest.raises(InputError, match="a TOY file, which is not read: save it as TIFF, OME-Zarr or NIfTI"):
+    with pytest.raises(InputError, match="a TOY file, which is not read: save it as TIFF, OME-Zarr, NIfTI"):
         read_stack("image.toy")
     formats.register_format(FORMAT)
     adapter = trained(base=base, image="image.toy", paint="paint.toy")
@@ -262,12 +262,16 @@ def test_what_a_format_from_outside_cannot_do_is_told(capsys, tiny_base):
         read_stack("bad.toy")
     assert main([*segment, "--out", "out.toy", "--probabilities", "p.toy"]) == 2
     assert "p.toy: probabilities are written as .tif or .zarr" in capsys.readouterr().err
-    assert main([*segment, "--out", "out.png"]) == 2
-    assert "let it end with .tif, .zarr, .nii, .nii.gz or .toy" in capsys.readouterr().err
+    assert main([*segment, "--out", "out.gif"]) == 2
+    assert (
+        "let it end with .tif, .zarr, .nii, .nii.gz, .seg.nrrd, .nrrd, .mha, .png, .npy, .dcm or .toy"
+        in capsys.readouterr().err
+    )
     with pytest.raises(SystemExit):
         main(["segment", "--help"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "stack: TIFF (.tif), OME-Zarr (a folder, .zarr), NIfTI (.nii, .nii.gz) or Toy (.toy)" in told
+    assert "stack: TIFF (.tif), OME-Zarr (a folder, .zarr), NIfTI (.nii, .nii.gz), " in told
+    assert "images of single slices (a folder) or Toy (.toy)" in told
     stack = read_stack("image.toy")
     placed = replace(stack, affine=np.eye(4))
     assert "not the position and orientation of" in not_kept(Path("out.toy"), placed)

@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import headless
 import napari_salt as ns
 import tiny
 from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.core.bases.load import load_base
 from napari_salt.engine._messages import AdapterRead, Look
 from napari_salt.session._autosave import Autosave
 from napari_salt.terms.config import SegmentConfig
@@ -98,6 +100,32 @@ def test_an_engine_that_dies_is_told_of_and_started_anew(session, loop):
     session.training.start()
     loop.run(lambda: not session.job)
     assert session.training.history.steps[-1] == 2
+
+
+def test_an_engine_that_is_killed_while_segmenting_leaves_the_finished_slices(session, loop, tmp_path):
+    image, _ = tiny.discs(80)
+    base = load_base(session.options.base)
+    same = {"base_model": base.spec.name, "base_sha256": base.sha256, "weights_sha256": base.weights_sha256}
+    salt = replace(tiny.SALT, targets=tiny.SPEC.targets)
+    problems = []
+    session.problem.connect(lambda text, _control: problems.append(text))
+    session.set_image(session.viewer.add_image(image))
+    session.load_adapter(replace(tiny.adapter(), salt=salt, **same).save(tmp_path / "a.safetensors"))
+    session.options.change("segment", views=1)
+    segmenting = session.segmenting
+    segmenting.stack()
+    loop.run(lambda: segmenting.progress[0] >= 2 or problems)
+    assert not problems
+    session.engine._process.kill()
+    loop.run(lambda: not session.job)
+    done = segmenting.progress[0]
+    assert "stopped unexpectedly" in problems[-1]
+    assert f"the {done} finished slices are kept, and Resume goes on" in problems[-1]
+    assert len(segmenting.left) == 80 - done
+    segmenting.resume()
+    loop.run(lambda: not session.job)
+    assert segmenting.progress == (80, 80)
+    assert not segmenting.left
 
 
 def test_a_session_loads_neither_qt_nor_torch():

@@ -12,16 +12,16 @@ import napari_salt as ns
 import tiny
 from napari_salt.cli import main
 from napari_salt.core.metrics import dice
-from napari_salt.core.paint.annotations import PaintedSlice
+from napari_salt.core.paint.annotations import IGNORE, PaintedSlice
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation
-from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import read_paint, readers_of, training_stacks
 from napari_salt.core.train import training
 from napari_salt.core.train.forest import forest_held_out_dice
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.preprocess import Preprocess
 from tiny import QUICK
 
@@ -107,6 +107,14 @@ def test_classes_are_those_of_all_stacks():
     assert read_paint(stacks, TrainConfig(), (7,)).values == (7, 4, 9)
 
 
+def test_marks_of_complete_slices_are_each_stacks_own():
+    paints = [paint(TRUTH, 1), paint(OTHER_TRUTH, 2)]
+    stacks = training_stacks([IMAGE, BRIGHT], paints, marks=[{}, {2: "ignore", 3: "background"}])
+    found = read_paint(stacks, TrainConfig())
+    assert [(painted.stack, painted.index) for painted in found.slices] == [(0, 1), (1, 2), (1, 3)]
+    assert [set(np.unique(painted.target)) for painted in found.slices] == [{0, 1}, {IGNORE, 1}, {0}]
+
+
 def test_pixel_sizes_are_each_stacks_own():
     """A stack with pixels twice as large is seen at twice the scale."""
     stacks = training_stacks([IMAGE, BRIGHT], [paint(TRUTH, 1), paint(OTHER_TRUTH, 2)], [0.5, 1.0])
@@ -169,7 +177,7 @@ COLOUR = np.stack([OTHER] * 3, -1)
         ),
         ([IMAGE, COLOUR], [PAINT, OTHER_PAINT], {}, "stack 2 is of another kind than the first"),
         ([IMAGE, OTHER], [PAINT, 0 * OTHER_PAINT], {}, "stack 2: nothing is painted"),
-        ([IMAGE, "b.tif"], [PAINT, OTHER_PAINT], {}, "the image of stack 2 is the path 'b.tif'"),
+        ([IMAGE, "b.tif"], [PAINT, OTHER_PAINT], {}, "b.tif does not exist: check the path"),
         (
             [IMAGE, OTHER],
             [PAINT, OTHER_PAINT],

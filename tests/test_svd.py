@@ -5,10 +5,12 @@ import os
 
 import pytest
 import torch
+from safetensors.torch import load, save
 from torch import nn
 
 from napari_salt.core.adapt.salt import SaltParametrization, attach
 from napari_salt.core.adapt.svd import canonical_svd, remembered_svd
+from napari_salt.core.bases.checkpoints import weights_digest
 from napari_salt.terms.config import SaltConfig
 from napari_salt.terms.stopping import check_stop, stopping_by
 
@@ -44,6 +46,38 @@ def test_a_damaged_svd_is_made_anew(large, tmp_path, damage):
     (path,) = (tmp_path / "svd").iterdir()
     content = path.read_bytes()
     path.write_bytes(damage(content))
+    assert all(map(torch.equal, remembered_svd(large), first))
+    assert path.read_bytes() == content
+
+
+def tampered(**changes):
+    def change(tensors):
+        for name, made in changes.items():
+            tensors[name] = made(tensors[name])
+
+    return change
+
+
+TAMPERED = {
+    "another matrix": tampered(s=lambda s: s * 1.01),
+    "vectors of another length": tampered(u=lambda u: 2 * u, s=lambda s: s / 2),
+    "another shape": tampered(u=lambda u: u[:, :-1].contiguous()),
+    "another type": tampered(u=torch.Tensor.double),
+    "not a number": tampered(vh=lambda vh: vh * float("nan")),
+    "a tensor less": lambda tensors: tensors.pop("vh"),
+    "a tensor more": lambda tensors: tensors.update(x=torch.zeros(9)),
+}
+
+
+@pytest.mark.parametrize("change", TAMPERED.values(), ids=TAMPERED)
+def test_an_svd_that_something_else_wrote_is_made_anew(large, tmp_path, change):
+    """Also where its own hash is right."""
+    first = remembered_svd(large)
+    (path,) = (tmp_path / "svd").iterdir()
+    content = path.read_bytes()
+    tensors = load(content)
+    change(tensors)
+    path.write_bytes(save(tensors, {"sha256": weights_digest(tensors)}))
     assert all(map(torch.equal, remembered_svd(large), first))
     assert path.read_bytes() == content
 

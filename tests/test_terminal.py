@@ -182,7 +182,6 @@ def test_lists_and_tensors_are_as_good_as_arrays():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("stack.tif", "is the path 'stack.tif'; read it first"),
         ({"a": 1}, "is a dict; give an array of numbers"),
         (None, "is a NoneType; give an array of numbers"),
     ],
@@ -201,6 +200,20 @@ def test_what_is_no_stack_is_refused_in_one_line(given, said):
             call()
         assert said in str(refused.value)
         assert "\n" not in str(refused.value)
+
+
+def test_a_path_that_is_not_there_or_not_read_is_named():
+    image, truth = arrays()
+    for call, said in (
+        (lambda: ns.train("no.nrrd", truth), "no.nrrd does not exist: check the path"),
+        (lambda: ns.train(image, "no.nrrd"), "no.nrrd does not exist: check the path"),
+        (lambda: ns.segment("no.nrrd", tiny.adapter()), "no.nrrd does not exist: check the path"),
+        (lambda: ns.suggest("a.tif", tiny.adapter()), "is the path 'a.tif'; read it first"),
+        (lambda: ns.evaluate("a.tif", truth), "is the path 'a.tif'; read it first"),
+    ):
+        with pytest.raises(InputError) as refused:
+            call()
+        assert said in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tiny
-from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.segment.uncertainty import slice_uncertainty, suggest, uncertainty_events
 from napari_salt.core.train.training import train
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.ranking import rank_slices
 
 IMAGE, TRUTH = tiny.discs()

@@ -24,8 +24,8 @@ pytestmark = pytest.mark.gui
 
 def test_the_widget_takes_what_is_open(painted):
     hands = painted.hands
-    assert hands.find(QComboBox, "image", "Annotate").currentText() == "discs"
-    assert hands.find(QComboBox, "labels", "Annotate").currentText() == "paint"
+    assert hands.find(QComboBox, "image", "Image").currentText() == "discs"
+    assert hands.find(QComboBox, "labels", "Paint").currentText() == "paint"
     pixels = np.count_nonzero(painted.paint.data)
     assert hands.table() == [("", "1", "class 1", f"{pixels:,}", "2")]
     assert hands.entries("painted") == ["1", "4"]
@@ -42,7 +42,7 @@ def test_train_segment_save_load_and_segment_again(painted, make_napari_viewer, 
     assert history.forest == forest_held_out_dice(stacks, read_paint(stacks, config), config)
     assert set(history.forest) == {1}
     plot = painted.widget.train.plot
-    assert [len(curve.xData) for curve in plot.listDataItems()] == [
+    assert [len(curve.xData) for curve in plot.curves()] == [
         len(history.steps),
         len(history.scores),
     ]
@@ -142,9 +142,9 @@ def test_labels_of_another_shape_are_named_with_the_remedy(desk):
     image, _ = tiny.discs(6)
     desk.open(image)
     desk.viewer.add_labels(np.zeros((6, 32, 64), np.uint8), name="small")
-    desk.hands.choose("labels", "small", "Annotate")
-    assert desk.hands.reads("(6, 32, 64)", "Annotate")
-    assert desk.hands.reads("(6, 64, 64)", "Annotate")
+    desk.hands.choose("labels", "small", "Paint")
+    assert desk.hands.reads("(6, 32, 64)", "Paint")
+    assert desk.hands.reads("(6, 64, 64)", "Paint")
     assert not desk.hands.enabled("Train", "Train")
 
 

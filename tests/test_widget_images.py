@@ -55,11 +55,11 @@ def choose(desk, *, axis=None, channels=None, level=None):
     """Set the controls of the Annotate panel."""
     hands = desk.hands
     if level is not None:
-        hands.type("level", str(level), "Annotate")
+        hands.type("level", str(level), "Image")
     if axis is not None:
-        hands.choose("channels", axis, "Annotate")
+        hands.choose("channels", axis, "Image")
     if channels is not None:
-        hands.type("One channel, or up to three", channels, "Annotate")
+        hands.type("One channel, or up to three", channels, "Image")
 
 
 def paint(desk, *slices):
@@ -136,13 +136,13 @@ def test_a_channel_that_is_not_there_is_told_and_changes_nothing(desk):
     for wrong, named in (("5", "channel 5"), ("0,1,0-3", "4 channels"), ("one", "'one'")):
         choose(desk, channels=wrong)
         assert named.lower() in desk.problems[-1].lower()
-        assert hands.reads(named, "Annotate")
+        assert hands.reads(named, "Image")
         source = desk.session.source
         assert (source.layer, source.channel_axis, source.channels) == (image, 0, (1,))
-        assert hands.value("One channel, or up to three", "Annotate") == "1"
+        assert hands.value("One channel, or up to three", "Image") == "1"
     choose(desk, channels="0")
     assert desk.session.source.channels == (0,)
-    assert not hands.reads("'one'", "Annotate")
+    assert not hands.reads("'one'", "Image")
 
 
 def test_what_the_engine_logs_is_in_naparis_log(desk, caplog):
@@ -169,7 +169,7 @@ def test_the_controls_show_what_is_chosen_of_each_image(desk):
     choose(desk, level=1)
     other = desk.viewer.add_image([FINE, DISCS], multiscale=True, name="other")
     for layer in (other, pyramid):
-        desk.hands.choose("image", layer.name, "Annotate")
+        desk.hands.choose("image", layer.name, "Image")
         assert desk.session.source.layer is layer
-        assert desk.hands.value("level", "Annotate") == "0"
+        assert desk.hands.value("level", "Image") == "0"
         assert desk.session.source.level == 0

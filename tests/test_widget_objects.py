@@ -20,7 +20,7 @@ def test_objects_are_learnt_from_and_counted(desk, tmp_path):
     hands = desk.hands
     hands.wait(lambda: hands.reads("numbers of objects", "Train"))
     assert not hands.enabled("Train", "Train")
-    hands.choose("labels are", "numbers of objects", "Annotate")
+    hands.choose("labels are", "numbers of objects", "Paint")
     hands.wait(lambda: hands.enabled("Train", "Train"))
     desk.train(4)
     hands.wait(lambda: hands.reads("object, held-out", "Model"))
@@ -40,7 +40,7 @@ def test_objects_are_learnt_from_and_counted(desk, tmp_path):
 def test_a_stop_before_the_numbers_is_told(desk, base, tmp_path):
     image, truth = tiny.discs(60)
     desk.open(image, tiny.painted(truth, 1, 4))
-    desk.hands.choose("labels are", "numbers of objects", "Annotate")
+    desk.hands.choose("labels are", "numbers of objects", "Paint")
     desk.train(2)
     hands = desk.hands
     hands.unfold("options")

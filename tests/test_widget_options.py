@@ -14,7 +14,7 @@ pytestmark = pytest.mark.gui
 
 PANELS = {
     "model": "Model",
-    "paint": "Annotate",
+    "paint": "Paint",
     "training": "Train",
     "advanced": "Train",
     "segmenting": "Segment",
@@ -68,11 +68,11 @@ def test_every_option_arrives_even_one_that_does_not_go_with_all_others(desk):
     image, _ = tiny.discs(6)
     desk.open(image, ACROSS)
     hands = desk.hands
-    hands.choose("plane", "y", "Annotate")
+    hands.choose("plane", "y", "Paint")
     desk.train(2)
     card = desk.session.adapter.card
     assert card.preprocess.plane == card.training["options"]["plane"] == APART["plane"]
-    hands.choose("plane", "coronal", "Annotate")
+    hands.choose("plane", "coronal", "Paint")
     hands.press("Train", "Train")
     desk.finish()
     assert "name the axis that the slices follow" in desk.problems[-1]

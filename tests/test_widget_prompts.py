@@ -59,6 +59,13 @@ def test_a_click_and_a_drag_on_the_canvas_are_prompts(painted, base):
     embedding = predictor.embed(SliceReader(painted.image.data, Preprocess()).raw(2))
     click, other, box = (20.0, 30.0), (44.0, 12.0), (10.0, 5.0, 40.0, 35.0)
     hands.press("Prompt")
+
+    def pointed_at():
+        hands.point((2, *click))
+        return "SALT prompt" in hands.layers()
+
+    painted.wait(pointed_at)  # the mask under the mouse, before any click
+    assert not hands.enabled("Accept")
     for keys, expected, *stroke in (
         (NONE, PromptSet((click,), (True,)), click),
         (ALT, PromptSet((click, other), (True, False)), other),

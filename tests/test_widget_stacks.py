@@ -21,8 +21,8 @@ def two(desk):
 
 
 def choose(hands, image, labels):
-    hands.choose("image", image, "Annotate")
-    hands.choose("labels", labels, "Annotate")
+    hands.choose("image", image, "Image")
+    hands.choose("labels", labels, "Paint")
 
 
 def test_a_pair_that_is_kept_is_learnt_from_whatever_is_chosen(desk, tmp_path):

@@ -30,7 +30,7 @@ def test_numbers_of_objects_cannot_be_trained_on(desk):
     hands.wait(lambda: hands.reads("numbers of objects", "Train"))
     assert not hands.enabled("Train", "Train")
     desk.viewer.add_labels(tiny.painted(truth, 1, 4), name="classes")
-    hands.choose("labels", "classes", "Annotate")
+    hands.choose("labels", "classes", "Paint")
     hands.wait(lambda: hands.enabled("Train", "Train"))
     assert not hands.reads("numbers of objects", "Train")
 

@@ -1,10 +1,14 @@
+from ._api import segment, train, training_events
 from .core.adapt.adapter import Adapter
+from .core.adapt.mixing import mix
 from .core.metrics import Evaluation, evaluate
 from .core.object_metrics import ObjectScore, evaluate_objects
 from .core.segment.stack import segmentation_events
 from .core.segment.uncertainty import suggest, uncertainty_events
-from .core.segment.whole import segment
-from .core.train.training import train, training_events
+from .io import Stack, read_labels, read_stack, write_labels
+from .results.measure import measure
+from .results.report import report
+from .results.table import Table
 from .terms.config import SaltConfig, SegmentConfig, TrainConfig
 from .terms.errors import SaltError
 from .terms.events import SliceResult, SliceUncertainty, TrainingEvent
@@ -18,16 +22,24 @@ __all__ = [
     "SegmentConfig",
     "SliceResult",
     "SliceUncertainty",
+    "Stack",
+    "Table",
     "TrainConfig",
     "TrainingEvent",
     "evaluate",
     "evaluate_objects",
+    "measure",
+    "mix",
+    "read_labels",
+    "read_stack",
+    "report",
     "segment",
     "segmentation_events",
     "suggest",
     "train",
     "training_events",
     "uncertainty_events",
+    "write_labels",
 ]
 
 __version__: str

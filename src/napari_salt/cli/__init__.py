@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._terminal import PlainFormatter
+from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
+from napari_salt.cli._terminal import terminable
+from napari_salt.io._paths import is_there
 from napari_salt.io._table import offered, what_is_read
+from napari_salt.results.kinds import BY
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import Option, options_of
 from napari_salt.terms.slice_ranges import parse_slices
-from napari_salt.terms.text import printable
+from napari_salt.terms.text import PlainFormatter, printable
 from napari_salt.terms.units import micrometres
 
 __all__ = ["main"]
@@ -40,9 +43,13 @@ VERBS = {
     "train": "_commands",
     "segment": "_segment",
     "evaluate": "_commands",
+    "measure": "_measure",
+    "report": "_report",
     "suggest": "_commands",
     "info": "_about",
     "bases": "_about",
+    "adapters": "_adapters",
+    "export": "_export",
 }
 """Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
@@ -63,7 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for reader in ("tifffile", "nibabel.global"):  # what they find wrong is reported as our errors
+    for reader in (
+        "tifffile",
+        "nibabel.global",
+        "pydicom",
+        "highdicom",
+    ):  # what they find wrong is reported as our errors
         logging.getLogger(reader).setLevel(logging.CRITICAL)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
@@ -73,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _opens_napari(arguments):
             return _open_napari(arguments)
         options = _parser().parse_args(arguments)
-        result, interrupted = _command(options.verb)(options)
+        with terminable():
+            result, interrupted = _command(options.verb)(options)
         if options.json:
             sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
@@ -99,7 +112,7 @@ def _opens_napari(arguments: Sequence[str]) -> bool:
 
 def _open_napari(arguments: Sequence[str]) -> int:
     for argument in arguments:
-        if not Path(argument).exists():
+        if not is_there(Path(argument)):
             raise InputError(
                 f"{argument!r} is neither a command ({', '.join(VERBS)}) nor an existing path; "
                 "see napari-salt --help"
@@ -132,7 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    for add in (_add_demo, _add_train, _add_segment, _add_evaluate, _add_others):
+    adders = _add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_others
+    for add in (*adders, add_adapters, add_export):
         add(verbs)
     return parser
 
@@ -164,6 +178,8 @@ def _add_train(verbs: Any) -> None:
     )
     train.add_argument("--out", type=Path, required=True, metavar="A.safetensors")
     train.add_argument("--init", type=Path, metavar="A0.safetensors", help="adapter to go on from")
+    add_texts(train)
+    _add_resample(train)
     _add_axes(train)
     _add_options(train, TrainConfig)
 
@@ -214,6 +230,7 @@ def _add_evaluate(verbs: Any) -> None:
     evaluate.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
+    _add_resample(evaluate)
     evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
     evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
@@ -225,6 +242,55 @@ def _add_evaluate(verbs: Any) -> None:
     evaluate.add_argument(
         "--each-slice", action="store_true", help="with --objects: objects end with their slice"
     )
+
+
+def _add_measure(verbs: Any) -> None:
+    measure = _add(verbs, "measure", "Measure classes or objects: volumes, intensities, places, as a table.")
+    measure.add_argument("labels", type=Path, help=f"segmentation: {what_is_read()}")
+    measure.add_argument("--image", type=Path, help="stack whose intensities are measured")
+    measure.add_argument("--adapter", type=Path, metavar="A.safetensors", help="names classes as it does")
+    measure.add_argument(
+        "-o", "--out", type=Path, metavar="TABLE.csv", help="table to write (default: print it)"
+    )
+    _add_measuring(measure)
+
+
+def _add_report(verbs: Any) -> None:
+    report = _add(verbs, "report", "Write an HTML report on an adapter and on what it has segmented.")
+    report.add_argument("adapter", type=Path, metavar="ADAPTER")
+    report.add_argument("image", type=Path, nargs="?", help=f"stack that was segmented: {what_is_read()}")
+    report.add_argument("labels", type=Path, nargs="?", help="its segmentation")
+    report.add_argument("-o", "--out", type=Path, required=True, metavar="REPORT.html")
+    _add_measuring(report)
+
+
+def _add_measuring(measure: argparse.ArgumentParser) -> None:
+    """Add the flags that say what is measured in which units."""
+    measure.add_argument(
+        "--by",
+        default="classes",
+        choices=BY,
+        help="one row for each class (default); for each object, which is a connected piece of a class; or "
+        "for each number of an object, as segment --objects writes them",
+    )
+    measure.add_argument(
+        "--independent",
+        action="store_true",
+        help="slices are unrelated images: areas, no volumes, and objects end with their slice",
+    )
+    _add_options(measure, TrainConfig, ("class_names",))
+    measure.add_argument(
+        "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
+    )
+    measure.add_argument("--channel", type=int, metavar="N", help="channel of the image, from 0")
+    measure.add_argument(
+        "--pixel-size",
+        type=_lengths,
+        metavar="Z,Y,X",
+        help="size of a voxel, such as 2,0.5,0.5 (micrometres) or 1.2mm,0.8mm,0.8mm, of images 0.5 or "
+        "0.4,0.5, where the file does not say it or is wrong",
+    )
+    measure.add_argument("--unit", choices=("um", "mm"), help="unit of the table (default: that of the file)")
 
 
 def _add_others(verbs: Any) -> None:
@@ -291,11 +357,25 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--channel", type=int, metavar="N", help="channel to use, from 0")
     parser.add_argument(
+        "--series",
+        metavar="N|NAME",
+        help="which image of a file or folder with several: its number from 0, or a part of its name (DICOM "
+        "series, images of a TIFF, volumes of a 4D NIfTI)",
+    )
+    parser.add_argument(
         "--pixel-size",
         type=_length,
         metavar="LENGTH",
         help="side of the image's pixels, such as 0.5 (micrometres), 250nm or 1.2mm, where the file does not "
         "say it or is wrong",
+    )
+
+
+def _add_resample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--resample",
+        action="store_true",
+        help="where labels lie on another grid than the image, take the nearest voxels (otherwise an error)",
     )
 
 
@@ -317,6 +397,14 @@ def _length(text: str) -> float:
     if in_one is None:
         raise argparse.ArgumentTypeError(f"{text} has no unit such as nm, um, mm, cm or m")
     return _number(number) * in_one
+
+
+def _lengths(text: str) -> tuple[float, ...]:
+    """Micrometres along y and x, or z, y and x, of one to three lengths; one counts for both y and x."""
+    lengths = tuple(map(_length, text.split(",")))
+    if len(lengths) > 3:
+        raise argparse.ArgumentTypeError(f"{text} has more than three lengths")
+    return lengths * 2 if len(lengths) == 1 else lengths
 
 
 def _slices(text: str) -> tuple[int, ...]:

@@ -238,7 +238,8 @@ def _outputs(
     with ExitStack() as stack:
 
         def target(path: Path, dtype: np.dtype[Any], channels: tuple[str, ...] = ()) -> _Target:
-            layout = layout_of(path, image, dtype, channels=channels)
+            classes = () if channels else adapter.shown_classes
+            layout = layout_of(path, image, dtype, channels=channels, classes=classes)
             temporary = stack.enter_context(replacing(path.absolute(), finished))
             with writing(path):
                 return _Target(temporary, layout.axes, ZarrPlanes(temporary, layout, new=not finished).array)

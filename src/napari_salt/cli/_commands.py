@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,15 +18,17 @@ from napari_salt.cli._about import fetch
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, say, tell
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._write import check_folder
-from napari_salt.terms.cache import is_file
-from napari_salt.terms.card import AdapterCard
+from napari_salt.terms.cache import cache_folder, is_file, write_atomically
+from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
 from napari_salt.terms.config import SegmentConfig, TrainConfig
-from napari_salt.terms.errors import InputError
+from napari_salt.terms.errors import AdapterError, InputError
+from napari_salt.terms.library import Library
 from napari_salt.terms.options import changed, options_of
 from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import common_group
+from napari_salt.terms.text import printable
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -34,8 +36,12 @@ if TYPE_CHECKING:
     from napari_salt.terms.events import TrainingEvent
 
 __all__ = [
+    "adapter_file",
+    "check_adapter_path",
     "evaluate",
     "given",
+    "given_texts",
+    "label_axes",
     "load",
     "prepare_base",
     "read_image",
@@ -56,14 +62,15 @@ Pair = tuple[Stack, Stack]
 def train(options: argparse.Namespace) -> Result:
     """``napari-salt train``."""
     began = time.monotonic()
-    _check_adapter_path(options.out)
+    check_adapter_path(options.out)
+    texts = given_texts(options)
     pairs = _read_pairs(options)
     group = common_group([(str(image.source), image.group) for image, _ in pairs])
-    config = given(options, TrainConfig(group=group))
+    config = given(options, _named(TrainConfig(group=group), [labels for _, labels in pairs]))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
     stacks = training_stacks(pairs, config.plane)
-    adapter, interrupted = run_training(stacks, config, options.out, init)
+    adapter, interrupted = run_training(stacks, config, options.out, init, texts)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
             _judge(stacks, config, adapter, init)
@@ -78,10 +85,23 @@ def train(options: argparse.Namespace) -> Result:
 
 def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     """Open all images with their labels."""
-    axes = _label_axes(options.axes)
+    axes = label_axes(options.axes)
     named = [(options.image, options.labels), *options.stack]
     images = [(_opened(options, image), labels) for image, labels in named]
-    return [(image, read_labels(labels, axes=axes, like=image)) for image, labels in images]
+    return [
+        (image, read_labels(labels, axes=axes, like=image, resample=options.resample))
+        for image, labels in images
+    ]
+
+
+def _named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
+    """`config` with the names and colours that label files give their values, the first file's first."""
+    known = [info for stack in reversed(labels) for info in stack.classes]
+    return replace(
+        config,
+        class_names={info.value: info.name for info in known},
+        class_colors={info.value: info.color for info in known},
+    )
 
 
 def _judge(
@@ -96,7 +116,11 @@ def _judge(
 
 
 def run_training(
-    stacks: Sequence[TrainingStack], config: TrainConfig, out: Path, init: Adapter | None = None
+    stacks: Sequence[TrainingStack],
+    config: TrainConfig,
+    out: Path,
+    init: Adapter | None = None,
+    texts: Mapping[str, str] | None = None,
 ) -> tuple[Adapter, bool]:
     """Train with a progress bar, saving the adapter to `out` whenever it is the best so far.
 
@@ -110,6 +134,8 @@ def run_training(
         The adapter's file.
     init
         The adapter to go on from, if any.
+    texts
+        Name, description, author and license that the file gets; those that are not given stay as they are.
 
     Returns
     -------
@@ -131,15 +157,36 @@ def run_training(
         with progress_bar(100, "training", "%") as bar:
             for event in started:
                 _show(event, bar)
-                best = event.adapter or best
-                if event.adapter and (event.held_out_dice or event.phase == "done"):
-                    event.adapter.save(out)
+                best = event.adapter.with_texts(texts or {}) if event.adapter else best
+                if best and event.adapter and event.held_out_dice:
+                    _save_meanwhile(best, out)
                 if interruption.requested:
                     break
     if best is None:
         raise KeyboardInterrupt
-    best.save(out)
+    _save(best, out)
     return best, interruption.requested
+
+
+def _save_meanwhile(adapter: Adapter, out: Path) -> None:
+    """Save during the training, which goes on if that is not possible: it may be at the end."""
+    try:
+        adapter.save(out)
+    except AdapterError as error:
+        logger.warning("%s; the training goes on", error)
+
+
+def _save(adapter: Adapter, out: Path) -> None:
+    """Save at the end; where that is not possible, in the cache folder, so that nothing is lost."""
+    try:
+        adapter.save(out)
+    except AdapterError as error:
+        kept = cache_folder() / "rescued" / f"{time.strftime('%Y%m%d-%H%M%S')} {out.name}"
+        try:
+            write_atomically(kept, adapter.to_bytes())
+        except OSError:
+            raise error from None
+        raise AdapterError(f"{error}; the adapter is kept as {kept}") from error
 
 
 def training_stacks(pairs: Sequence[Pair], plane: Plane = "z") -> tuple[TrainingStack, ...]:
@@ -189,8 +236,12 @@ def evaluate(options: argparse.Namespace) -> Result:
     from napari_salt.core.metrics import evaluate as score
 
     predicted = read_labels(options.prediction, axes=options.axes)
-    true = read_labels(options.labels, axes=options.axes, like=predicted)
-    mask = read_labels(options.mask, axes=options.axes, like=predicted) if options.mask else None
+    if predicted.partial:  # a segmentation of the slices in which there is something
+        whole = read_labels(options.labels, axes=options.axes)
+        predicted = read_labels(options.prediction, axes=options.axes, like=whole)
+    how: dict[str, Any] = {"axes": options.axes, "like": predicted, "resample": options.resample}
+    true = read_labels(options.labels, **how)
+    mask = read_labels(options.mask, **how) if options.mask else None
     prediction, labels = (_picked(stack, options.slices) for stack in (predicted, true))
     where = None if mask is None else _picked(mask, options.slices)
     if options.objects:
@@ -231,8 +282,8 @@ def _evaluate_objects(options: argparse.Namespace, prediction: Any, labels: Any,
 
 def suggest(options: argparse.Namespace) -> Result:
     """``napari-salt suggest``; after Ctrl-C the slices scored so far are ranked."""
-    from napari_salt.core.paint.fingerprint import painted_slices
     from napari_salt.core.segment.uncertainty import on_plane, uncertainty_events
+    from napari_salt.terms.fingerprint import painted_slices
     from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 
     began = time.monotonic()
@@ -313,7 +364,7 @@ def read_image(options: argparse.Namespace) -> Stack:
 
 
 def _opened(options: argparse.Namespace, path: Path) -> Stack:
-    stack = read_stack(path, axes=options.axes, channel=options.channel)
+    stack = read_stack(path, axes=options.axes, channel=options.channel, series=options.series)
     return replace(stack, true_pixel_size=options.pixel_size)
 
 
@@ -325,10 +376,30 @@ def load(path: Path) -> Adapter:
     AdapterError
         If the file is missing, damaged or no adapter.
     """
+    path = adapter_file(path)
     AdapterCard.read(path)
     from napari_salt.core.adapt.adapter import Adapter
 
     return Adapter.load(path)
+
+
+def given_texts(options: argparse.Namespace) -> dict[str, str]:
+    """Texts of an adapter's file that the arguments give (name, description, author, license).
+
+    Raises
+    ------
+    AdapterError
+        If one is too long.
+    """
+    texts = {name: text for name in TEXT_FIELDS if (text := getattr(options, name)) is not None}
+    check_texts(texts)
+    return texts
+
+
+def adapter_file(path: Path) -> Path:
+    """The path of an adapter's file; a plain name that is no file is looked up in the library."""
+    named = path.name == str(path) and not path.exists()
+    return (Library().find(str(path)) or path) if named else path
 
 
 def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
@@ -336,12 +407,12 @@ def _picked(stack: Stack, slices: tuple[int, ...] | None) -> Any:
     return stack.data if slices is None else stack.data[list(slices)]
 
 
-def _label_axes(axes: str | None) -> str | None:
+def label_axes(axes: str | None) -> str | None:
     """Axes of the labels that belong to an image with `axes`: without C and S."""
     return None if axes is None else "".join(letter for letter in axes.upper() if letter in "TZNYX")
 
 
-def _check_adapter_path(path: Path) -> None:
+def check_adapter_path(path: Path) -> None:
     """Refuse an output that could not be written, before any work."""
     if path.suffix != ".safetensors":
         raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
@@ -354,7 +425,7 @@ def _show(event: TrainingEvent[Adapter], bar: Any) -> None:
     """Move the bar to where the training is."""
     bar.n = round(100 * event.fraction)
     if event.message:
-        bar.write(event.message, file=sys.stderr)
+        bar.write(printable(event.message), file=sys.stderr)
     if event.held_out_dice:
         dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())
         bar.write(f"step {event.step}, {event.seconds:.0f} s: held-out Dice {dice}", file=sys.stderr)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from napari_salt import __version__
 from napari_salt.io import Stack
+from napari_salt.io._paths import files_of
 from napari_salt.io._table import format_to_write, offered
 from napari_salt.io._write import check_target
 from napari_salt.terms.config import SegmentConfig
@@ -69,13 +70,12 @@ class Outputs:
         """
         from napari_salt.core.bases.checkpoints import weights_digest
 
-        source = image.source
-        files = [source] if source.is_file() else [file for file in source.rglob("*") if file.is_file()]
-        states = [file.stat() for file in files]
+        states = [file.stat() for file in files_of(image.source)]
         return {
-            "image": [source.name, sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)],
+            "image": [image.source.name, sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)],
             "axes": image.axes,
             "channel": image.channel,
+            "series": image.series,
             "pixel size": image.pixel_size,
             "adapter": [
                 weights_digest(adapter.tensors),

@@ -21,7 +21,8 @@ from napari_salt.cli._partial import PartialRun, telling_of
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, tell
 from napari_salt.core.segment.threads import Behind
 from napari_salt.io import LabelWriter, Stack
-from napari_salt.io._write import image_writer, layout_of, not_kept
+from napari_salt.io._keeping import check_holds, not_kept
+from napari_salt.io._write import image_writer, layout_of
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.stack import result_dtype
@@ -41,6 +42,9 @@ Result = tuple[dict[str, Any], bool]
 def segment(options: argparse.Namespace) -> Result:
     """``napari-salt segment``."""
     image = read_image(options)
+    outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
+    outputs.check(image.source)
+    check_holds(options.out, image)
     adapter = load(options.adapter)
     prepare_base(adapter, options.base)
     from napari_salt.core.segment.planes import cuts_wanted, in_one_run  # with torch: after all that can fail
@@ -49,7 +53,6 @@ def segment(options: argparse.Namespace) -> Result:
     at_once = in_one_run(cuts_wanted(config, adapter.preprocess, image.voxels), config)
     if at_once and (options.resume or options.dask):
         raise InputError(f"{at_once} in one run; leave out {'--resume' if options.resume else '--dask'}")
-    outputs = Outputs(options.out, options.probabilities, options.probabilities_dtype, options.resume)
     lost = not_kept(options.out, image)
     if lost:
         logger.warning(lost)
@@ -218,7 +221,9 @@ class _Job:
     def write(self) -> None:
         """Write the outputs from the finished slices; the others are 0."""
         dtype = result_dtype(self.adapter.values, self.config)
-        with LabelWriter(self.outputs.labels, self.image, len(self.image.data), dtype) as writer:
+        classes = () if self.config.objects else self.adapter.shown_classes
+        n_slices = len(self.image.data)
+        with LabelWriter(self.outputs.labels, self.image, n_slices, dtype, classes) as writer:
             for index in sorted(self.finished):
                 writer.fill(index)
                 labels = self.numbers.get(index)

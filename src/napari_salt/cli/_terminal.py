@@ -1,10 +1,10 @@
-"""Progress on the terminal, and interruption by Ctrl-C."""
+"""Progress on the terminal, and interruption by Ctrl-C or SIGTERM."""
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -16,31 +16,45 @@ from tqdm import tqdm
 from napari_salt.terms.pace import Pace
 from napari_salt.terms.text import printable
 
-__all__ = ["Interruption", "PlainFormatter", "begun", "duration", "progress_bar", "say", "tell"]
+__all__ = ["Interruption", "begun", "duration", "progress_bar", "say", "tell", "terminable"]
 
 T = TypeVar("T")
 
 
 class Interruption:
-    """Whether Ctrl-C was pressed; a second press raises KeyboardInterrupt."""
+    """Whether Ctrl-C was pressed, or SIGTERM came; the second time raises KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.requested = False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Note a Ctrl-C in the body instead of raising at once."""
-        before = signal.signal(signal.SIGINT, self._note)
+        """Note a Ctrl-C or SIGTERM in the body instead of raising at once."""
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
         sys.stderr.write("\nstopping after this step (Ctrl-C again: at once)\n")
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, which ends jobs on clusters and in containers, do what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def begun(events: Iterator[T]) -> Iterator[T]:
@@ -90,14 +104,6 @@ def duration(seconds: float) -> str:
     """A time in seconds as text, such as "2 min 13 s"."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
-
-
-class PlainFormatter(logging.Formatter):
-    """Log lines without control characters: names of files, layers and adapters may hold any."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
-        return printable(super().format(record), keep="\n")
 
 
 class _Lines:

@@ -133,7 +133,7 @@ class EngineProcess:
     def _launch(self) -> subprocess.Popen[bytes]:
         # Waiting OpenMP threads must not spin for long: on few cores they slow down the GUI and each other.
         environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
-        process = subprocess.Popen(  # noqa: S603 (our own program)
+        process = subprocess.Popen(  # noqa: S603 (our own program) # nosec B603
             self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -148,7 +148,7 @@ class EngineProcess:
         """Answer the engine's questions and pass on its messages until it ends; runs in its own thread."""
         with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
-                message = pickle.load(process.stdout)  # type: ignore[arg-type] # noqa: S301 (our own child)
+                message = pickle.load(process.stdout)  # type: ignore[arg-type] # noqa: S301 (our own child) # nosec B301
                 if isinstance(message, ReadSlice):
                     self._reply(process, self._slice(message))
                 elif isinstance(message, ReadAdapter):

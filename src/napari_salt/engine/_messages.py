@@ -1,7 +1,8 @@
 """Messages between napari and the engine's process. Imports no torch.
 
-A **job** (`Train`, `Segment`, `Suggest`) takes long and ends with one `Finished` or `Failed`; a job that
-arrives while another runs is queued. `Look` and `Ask` are answered between two steps of a job, or at once.
+A **job** (`Train`, `Segment`, `Suggest`, `Measure`, `Write`) takes long and ends with one `Finished` or
+`Failed`; a job that arrives while another runs is queued. `Look` and `Ask` are answered between two steps of
+a job, or at once.
 Arrays and adapters stay in napari: the engine gets a `StackInfo` or an adapter's digest, and asks for each
 slice that it needs (`ReadSlice`), and for the file of an adapter that it does not hold (`ReadAdapter`).
 """
@@ -9,15 +10,21 @@ slice that it needs (`ReadSlice`), and for the file of an adapter that it does n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from napari_salt.results.kinds import By
+from napari_salt.results.table import Measured
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.config import SegmentConfig, TrainConfig, Unpainted
 from napari_salt.terms.events import Preview, SliceResult, TrainingEvent
 from napari_salt.terms.planes import NOTHING_KNOWN, Voxels
+
+if TYPE_CHECKING:
+    from napari_salt.io._format import Layout
 
 __all__ = [
     "AdapterRead",
@@ -32,6 +39,8 @@ __all__ = [
     "Look",
     "Looked",
     "Mask",
+    "Measure",
+    "MeasuredMore",
     "ReadAdapter",
     "ReadSlice",
     "Request",
@@ -45,6 +54,8 @@ __all__ = [
     "Suggest",
     "Train",
     "Trained",
+    "Write",
+    "Written",
 ]
 
 
@@ -61,13 +72,14 @@ class StackInfo:
 class PaintedStack:
     """An image and its labels (Z, Y, X); `pixel_size` is in micrometres, None if unknown.
 
-    `voxels` are needed for planes across the slices.
+    `voxels` are needed for planes across the slices; `marks` say what unpainted means on single slices.
     """
 
     image: StackInfo
     labels: StackInfo
     pixel_size: float | None = None
     voxels: Voxels = NOTHING_KNOWN
+    marks: Mapping[int, Unpainted] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +132,34 @@ class Suggest:
     adapter: str
     config: SegmentConfig
     pixel_size: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """Measure `labels`, and the intensities of `image` in them.
+
+    The other parameters are those of `napari_salt.results.measure.measure_events`.
+    """
+
+    labels: StackInfo
+    image: StackInfo | None
+    by: By
+    pixel_size: tuple[float, ...] | None
+    unit: str
+    class_names: Mapping[int, str]
+    independent: bool
+    group: int | None
+    to_world: NDArray[Any] | None
+    numbered: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """Write `labels` into the file `path`, which is there as a whole or not at all."""
+
+    labels: StackInfo
+    path: Path
+    layout: Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +231,7 @@ class AdapterRead:
     content: bytes
 
 
-Job = Train | Segment | Suggest
+Job = Train | Segment | Suggest | Measure | Write
 Answer = SliceRead | AdapterRead
 Request = Job | Look | Ask | Stop | Answer
 
@@ -280,6 +320,21 @@ class SliceScored:
 
     index: int
     uncertainty: float
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredMore:
+    """How far a measurement is, and what it has found."""
+
+    event: Measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """How many of the slices of a file are written."""
+
     done: int
     total: int
 

@@ -28,6 +28,7 @@ from napari_salt.engine._failures import failure
 from napari_salt.engine._remote import RemoteStack
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.stopping import check_stop, stopping_by
+from napari_salt.terms.text import PlainFormatter, printable
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
@@ -78,7 +79,9 @@ class LogSender(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Forward the record."""
-        self._send(messages.Logged(name=record.name, level=record.levelno, text=record.getMessage()))
+        self._send(
+            messages.Logged(name=record.name, level=record.levelno, text=printable(record.getMessage(), "\n"))
+        )
 
 
 class Engine:
@@ -112,7 +115,7 @@ class Engine:
         threading.Thread(target=self._receive, daemon=True).start()
         while True:
             request = self._jobs.get()
-            if isinstance(request, messages.Train | messages.Segment | messages.Suggest):
+            if isinstance(request, messages.Job):
                 self._run(request)
             else:
                 self._serve_asides(self._look, share=1.0)
@@ -121,7 +124,7 @@ class Engine:
         """Put each request into its queue; the end of the stream ends the process, also during a job."""
         while True:
             try:
-                request = pickle.load(self._requests)  # noqa: S301 (from the process that started us)
+                request = pickle.load(self._requests)  # noqa: S301 (from who started us) # nosec B301
             except (EOFError, OSError):
                 os._exit(0)
             if isinstance(request, messages.Answer):
@@ -140,6 +143,8 @@ class Engine:
             messages.Train: self._train,
             messages.Segment: self._segment,
             messages.Suggest: self._suggest,
+            messages.Measure: self._measure,
+            messages.Write: self._write,
         }
         self._working = True
         try:
@@ -163,7 +168,8 @@ class Engine:
         images, labels = ([self._stack(getattr(s, side)) for s in job.stacks] for side in ("image", "labels"))
         sizes = [stack.pixel_size for stack in job.stacks]
         voxels = [stack.voxels for stack in job.stacks]
-        stacks = training_stacks(images, labels, sizes, job.config.plane, voxels)
+        marks = [stack.marks for stack in job.stacks]
+        stacks = training_stacks(images, labels, sizes, job.config.plane, voxels, marks)
         init = self._adapter(job.init) if job.init else None
         self._fetch_base(init.base_model if init else job.config.base)
         if not job.strokes_known and self._strokes(stacks, job):
@@ -227,6 +233,36 @@ class Engine:
             self._send(
                 messages.SliceScored(index=event.index, uncertainty=event.uncertainty, done=done, total=total)
             )
+            self._check_stop()
+
+    def _measure(self, job: messages.Measure) -> None:
+        from napari_salt.results.measure import measure_events
+
+        told = 0.0
+        for event in measure_events(
+            self._stack(job.labels),
+            None if job.image is None else self._stack(job.image),
+            by=job.by,
+            pixel_size=job.pixel_size,
+            unit=job.unit,
+            class_names=job.class_names,
+            independent=job.independent,
+            group=job.group,
+            to_world=job.to_world,
+            numbered=job.numbered,
+        ):
+            news = event.table is not None or event.numbers is not None
+            if news or time.monotonic() - told > UPDATE_SECONDS:
+                told = time.monotonic()
+                self._send(messages.MeasuredMore(event=event))
+            self._check_stop()
+
+    def _write(self, job: messages.Write) -> None:
+        from napari_salt.io._write import write_planes
+
+        labels = self._stack(job.labels)
+        for done in write_planes(job.path, job.layout, (labels[index] for index in range(len(labels)))):
+            self._send(messages.Written(done=done, total=len(labels)))
             self._check_stop()
 
     def _fetch_base(self, reference: str) -> None:
@@ -377,7 +413,9 @@ class Engine:
 
 def main() -> None:
     """Serve the process that started this one."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # text that a library prints must not mix with the messages
     if hasattr(os, "nice"):

@@ -67,7 +67,7 @@ def load_adapter(viewer: Viewer) -> None:
 
 def save_adapter(viewer: Viewer) -> None:
     """Ask where to save the adapter."""
-    open_widget(viewer).model.save.click()
+    open_widget(viewer).share.save.click()
 
 
 def _session(viewer: Viewer) -> Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +11,26 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, Qt, QTimer
 from qtpy.QtWidgets import QFrame, QLabel, QMessageBox, QScrollArea, QVBoxLayout, QWidget
 
-from napari_salt._guard import Reports, connect
 from napari_salt.engine._client import ENGINE, EngineProcess
 from napari_salt.gui._main_thread import MainThread
 from napari_salt.gui._ties import Ties
-from napari_salt.gui.panels.annotate import AnnotatePanel
+from napari_salt.gui.panels._look import style_of
+from napari_salt.gui.panels._panel import Fold, Panel
+from napari_salt.gui.panels.image import ImagePanel
 from napari_salt.gui.panels.model import ModelPanel
-from napari_salt.gui.panels.next import NextPanel
+from napari_salt.gui.panels.paint import PaintPanel
+from napari_salt.gui.panels.results import ResultsPanel
 from napari_salt.gui.panels.segment import SegmentPanel
+from napari_salt.gui.panels.share import SharePanel
 from napari_salt.gui.panels.train import TrainPanel
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._guard import Reports, connect
+from napari_salt.session._guide import Step, advise
 from napari_salt.session._layers import camera_of
 from napari_salt.session._session import Session
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.options import options_of
-from napari_salt.terms.text import unmarked
+from napari_salt.terms.text import printable, unmarked
 
 if TYPE_CHECKING:
     import napari
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 __all__ = ["SaltWidget"]
 
 WIDTH = 320
+WORK = "image", "labels", "paint", "tool", "adapter", "job", "training", "segmenting"
+"""Changes that may bring the next step."""
 SETTLE_MS = 100
 """Milliseconds from a move of the view to the new preview."""
 COUNTING_SECONDS = 0.03
@@ -75,8 +82,11 @@ class SaltWidget(QScrollArea):
         connect(self.session.problem, self._show_problem)
         connect(self.session.changed.touched, self._on_view_moved)
         connect(self.session.changed.job, self._on_job)
-        self.annotate.follow_layers()
+        work = [getattr(self.session.changed, name) for name in WORK]
+        self.ties.connections.add(self._follow_work, *work)
+        self.session.follow_layers()
         self._follow_theme()
+        self._follow_work()
         connect(self.destroyed, self.ties.cut)
 
     def _make_panels(self) -> None:
@@ -85,12 +95,20 @@ class SaltWidget(QScrollArea):
         layout.setContentsMargins(2, 2, 2, 2)
         layout.setSpacing(0)
         session = self.session
-        self.model, self.annotate = ModelPanel(session), AnnotatePanel(session)
+        self.image, self.paint = ImagePanel(session), PaintPanel(session)
         self.train, self.segment = TrainPanel(session), SegmentPanel(session)
-        self.next = NextPanel(session)
-        for panel in (self.model, self.annotate, self.train, self.segment, self.next):
+        self.share, self.model = SharePanel(session), ModelPanel(session)
+        self.results = ResultsPanel(session)
+        self.steps: Mapping[Step, Panel] = {
+            "image": self.image,
+            "paint": self.paint,
+            "train": self.train,
+            "segment": self.segment,
+            "share": self.share,
+        }
+        self._shown: frozenset[Step] = frozenset()
+        for panel in (*self.steps.values(), self.results, self.model):
             layout.addWidget(panel)
-            panel.expand(animate=False)
         layout.addStretch()
         self.setWidget(body)
         self.setWidgetResizable(True)
@@ -101,7 +119,8 @@ class SaltWidget(QScrollArea):
     def _connect_viewer(self) -> None:
         add, layers, dims = self.ties.connections.add, self.viewer.layers, self.viewer.dims
         add(self._on_inserted, layers.events.inserted)
-        add(self.annotate.follow_layers, layers.events.removed, *(layer.events.name for layer in layers))
+        add(self.results.refresh, layers.events.inserted, layers.events.removed)
+        add(self._on_layers, layers.events.removed, *(layer.events.name for layer in layers))
         moves = (dims.events.current_step, dims.events.ndisplay, dims.events.order)
         add(self._on_view_moved, *moves, camera_of(self.viewer).events)
         add(self._follow_theme, self.viewer.events.theme)
@@ -136,11 +155,31 @@ class SaltWidget(QScrollArea):
                 label.movie().setSpeed(percent)
 
     def _on_inserted(self, event: Any) -> None:
-        self.ties.connections.add(self.annotate.follow_layers, event.value.events.name)
-        self.annotate.follow_layers()
+        self.ties.connections.add(self._on_layers, event.value.events.name)
+        self._on_layers()
+
+    def _on_layers(self) -> None:
+        self.session.follow_layers()
+        self.image.refresh()
+        self.paint.refresh()
+
+    def _follow_work(self) -> None:
+        """Open the sections that come next, and fold the others but those that the user has opened."""
+        advice = advise(self.session)
+        for step, panel in self.steps.items():
+            panel.show_next(advice.text if step == advice.step else "")
+            if step in advice.shown - self._shown:
+                panel.expand(animate=False)
+            elif step in self._shown - advice.shown and not panel.by_hand:
+                panel.collapse(animate=False)
+        self._shown = advice.shown
 
     def _follow_theme(self) -> None:
         theme = get_theme(self.viewer.theme)
+        self.setStyleSheet(style_of(theme))
+        for fold in self.findChildren(Fold):
+            fold.set_color(theme.text.as_hex())
+        self.paint.strip.set_colors(*(getattr(theme, n).as_hex() for n in ("primary", "current", "text")))
         self.train.plot.set_colors(theme.text.as_hex(), theme.background.as_hex())
 
     def _on_view_moved(self) -> None:
@@ -150,34 +189,41 @@ class SaltWidget(QScrollArea):
     def _on_settled(self) -> None:
         """Update paint counts, preview and prompt for the present view, at most ten times a second."""
         self.session.recount(COUNTING_SECONDS)
+        self.paint.show_slices()
         self.session.previewing.refresh()
         self.session.prompting.ready()
 
     def _show_problem(self, text: str, control: str) -> None:
         """Notify the user, and show the problem on the panel of the control at fault."""
+        text = printable(text)
         show_warning(unmarked(text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")))
         panels = {
             "base": self.model,
             "device": self.model,
             "adapter": self.model,
-            "image": self.annotate,
-            "channels": self.annotate,
-            "prompt": self.annotate,
-            "ask": self.annotate,
-            "restore": self.annotate,
+            "image": self.image,
+            "channels": self.image,
+            "restore": self.image,
+            "labels": self.paint,
+            "prompt": self.paint,
+            "ask": self.paint,
             "train": self.train,
             "look": self.train,
             "segment": self.segment,
             "range": self.segment,
-            "suggest": self.next,
+            "measure": self.results,
+            "write": self.results,
+            "report": self.results,
+            "compare": self.results,
+            "suggest": self.paint.next,
         }
-        of_group = {"paint": self.annotate, "segmenting": self.segment}
+        of_group = {"paint": self.paint, "segmenting": self.segment}
         for config in (SegmentConfig, TrainConfig):
             for name, option in options_of(config).items():
                 panels.setdefault(name, of_group.get(option.group, self.train))
         panel = panels.get(control)
         if panel is not None:
-            panel.expand(animate=False)
+            panel.reveal()
             panel.tell(text)
             self.ensureWidgetVisible(panel)
 
@@ -185,7 +231,7 @@ class SaltWidget(QScrollArea):
         box = QMessageBox(self)
         box.setWindowTitle("napari-salt")
         box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setText(text)
+        box.setText(printable(text, "\n"))
         buttons = {box.addButton(answer, QMessageBox.ButtonRole.AcceptRole): answer for answer in answers}
         cancel = box.addButton(QMessageBox.StandardButton.Cancel)
         box.setEscapeButton(cancel)

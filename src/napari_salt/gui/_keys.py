@@ -34,10 +34,15 @@ def _accept_mask(session: Session) -> None:
     session.prompting.accept()
 
 
+def _compare(session: Session) -> None:
+    session.comparing.start()
+
+
 KEYS: Mapping[str, Callable[[Session], None]] = {
     "Shift-T": _train_or_stop,
     "Shift-S": _segment_slice,
     "Shift-D": _segment_stack,
     "Shift-N": _next_slice,
     "Shift-M": _accept_mask,
+    "Shift-C": _compare,
 }

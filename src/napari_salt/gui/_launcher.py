@@ -8,9 +8,7 @@ from pathlib import Path
 import napari
 
 from napari_salt.gui._commands import open_widget
-from napari_salt.io import read_stack
-from napari_salt.io._table import is_stack
-from napari_salt.terms.errors import InputError
+from napari_salt.gui._opening import open_files
 
 __all__ = ["launch", "open_files"]
 
@@ -21,23 +19,3 @@ def launch(paths: Sequence[Path]) -> None:
     open_widget(viewer)
     open_files(viewer, paths)
     napari.run()
-
-
-def open_files(viewer: napari.Viewer, paths: Sequence[Path]) -> None:
-    """Add the files to the viewer: stacks with their voxel size, anything else as napari opens it."""
-    for path in paths:
-        if not is_stack(path):
-            viewer.open(path, plugin=None)
-            continue
-        try:
-            stack = read_stack(path)
-        except InputError:
-            viewer.open(path, plugin=None)  # napari or another plugin may know better
-            continue
-        data = stack.data[0] if stack.was_2d else stack.data
-        spacing = None
-        if stack.spacing is not None:  # if the distance of slices is unknown, z is as long as y
-            z, y, x = stack.spacing
-            spacing = (z or y, y, x)[-(data.ndim - stack.rgb) :]
-        units = [stack.unit] * (data.ndim - stack.rgb) if stack.unit and spacing else None
-        viewer.add_image(data, name=path.stem, rgb=stack.rgb, scale=spacing, units=units)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject
 from qtpy.QtCore import Signal as QtSignal
 
-from napari_salt._guard import connect
+from napari_salt.session._guard import connect
 
 __all__ = ["MainThread"]
 

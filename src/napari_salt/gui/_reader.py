@@ -1,4 +1,4 @@
-"""Dropping an adapter's file on napari loads it into the dock widget."""
+"""What napari opens with this plugin: adapters, into the dock widget, and stacks with their geometry."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Any
 import napari
 from napari.utils.notifications import show_warning
 
+from napari_salt.io._paths import is_there
+from napari_salt.io._table import format_to_read
+from napari_salt.session._layer_files import layers_of
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.errors import AdapterError
+from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.text import printable, unmarked
 
-__all__ = ["get_reader"]
+__all__ = ["get_reader", "get_stack_reader"]
 
 LayerData = tuple[Any, ...]
 
@@ -52,3 +55,29 @@ def _load(path: str | list[str]) -> list[LayerData]:
     else:
         open_widget(viewer).load(Path(str(path)))
     return [(None,)]
+
+
+def get_stack_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Give the reader of one file or folder of a format that `read_stack` reads.
+
+    Parameters
+    ----------
+    path
+        One path, or several.
+
+    Returns
+    -------
+    callable or None
+        None for several paths, and for what is of no known format.
+    """
+    if not isinstance(path, str) or not is_there(Path(path)):
+        return None
+    try:
+        format_to_read(Path(path))
+    except InputError:
+        return None
+    return _layers
+
+
+def _layers(path: str | list[str]) -> list[LayerData]:
+    return [*layers_of(Path(str(path)))]

@@ -8,15 +8,17 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 
-from napari_salt._guard import Connections, Reports, guarded
 from napari_salt.gui._keys import KEYS
+from napari_salt.session._guard import Connections, Reports, guarded
 from napari_salt.session._layers import camera_of
 from napari_salt.session._session import Session
 
 __all__ = ["Ties"]
 
+CLASS_KEYS = 9
 DRAG_PIXELS = 3.0
 """A shorter drag, in pixels of the image, counts as a click."""
 
@@ -36,8 +38,12 @@ class Ties:
         self._reports = Reports()
         self.connections = Connections()
         self._viewer.mouse_drag_callbacks.append(self._on_mouse)
+        self._viewer.mouse_move_callbacks.append(self._on_move)
         for key, action in KEYS.items():
             self._viewer.bind_key(key, guarded(partial(_run, action, session)), overwrite=True)
+        self._keyed: Labels | None = None
+        self.connections.add(self._key_labels, session.changed.labels)
+        self._key_labels()
         self.connections.add(self.cut, QApplication.instance().aboutToQuit)
 
     def cut(self) -> None:
@@ -45,15 +51,39 @@ class Ties:
         if self._on_mouse not in self._viewer.mouse_drag_callbacks:
             return
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
+        self._viewer.mouse_move_callbacks.remove(self._on_move)
         self.connections.cut()
         for key in KEYS:
             self._viewer.bind_key(key, None)
         self._session.close()
+        self._key_labels()
+
+    def _key_labels(self) -> None:
+        """Let the digits choose a class on the layer that is painted on, in place of napari's tools."""
+        labels = self._session.labels
+        if labels is self._keyed:
+            return
+        for value in range(1, CLASS_KEYS + 1):
+            if self._keyed is not None:
+                self._keyed.bind_key(str(value), None)
+            if labels is not None:
+                labels.bind_key(str(value), guarded(partial(_select, self._session, value)), overwrite=True)
+        self._keyed = labels
 
     def _on_mouse(self, viewer: Any, event: Any) -> Iterator[None]:
         """Handle the mouse; an exception is reported and does not reach napari."""
         with self._reports.caught():
             yield from self._take_prompt(viewer, event)
+
+    def _on_move(self, viewer: Any, event: Any) -> None:
+        """While prompts are on, show what a click would give."""
+        with self._reports.caught():
+            prompting, source = self._session.prompting, self._session.source
+            if prompting.active and source is not None and viewer.dims.ndisplay == 2:
+                y, x = source.pixel_at(event.position)
+                height, width = source.stack.shape[1:3]
+                if 0 <= y < height and 0 <= x < width:
+                    prompting.hover(y, x)
 
     def _take_prompt(self, viewer: Any, event: Any) -> Iterator[None]:
         """While prompts are on, take a click as a point (with Alt: not in the object) and a drag as a box."""
@@ -87,6 +117,10 @@ def _still(viewer: Any) -> Iterator[None]:
         yield
     finally:
         camera.mouse_pan = pans
+
+
+def _select(session: Session, value: int, _layer: Any) -> None:
+    session.painting.select_known(value)
 
 
 def _run(action: Callable[[Session], None], session: Session, _viewer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Read image and label stacks with their geometry, and write labels: TIFF, OME-Zarr and NIfTI."""
+"""Read image and label stacks with their geometry, and write labels (``docs/formats.md``)."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING

@@ -6,7 +6,15 @@ import dask.array as da
 
 from napari_salt.terms.errors import InputError
 
-__all__ = ["axes_of_file", "check_axes", "flattened", "given_axes", "unnamed_axes"]
+__all__ = [
+    "axes_of_file",
+    "check_axes",
+    "flattened",
+    "given_axes",
+    "named_axes",
+    "plain_axes",
+    "unnamed_axes",
+]
 
 
 def unnamed_axes(n_axes: int) -> str:
@@ -14,7 +22,35 @@ def unnamed_axes(n_axes: int) -> str:
     return ("Q" * n_axes + "YX")[-n_axes:] if n_axes > 1 else "Q"
 
 
-def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
+def plain_axes(shape: tuple[int, ...], path: Path, *, labels: bool = False) -> str:
+    """Axis letters of an array without any names; ambiguous ones are refused (see `axes_of_file`).
+
+    Of a 3D image, a last axis of 3 or 4 may be colours or columns, and so is asked about; of labels it is
+    taken for columns.
+    """
+    if len(shape) == 3 and shape[-1] in (3, 4) and not labels:
+        raise InputError(
+            f"{path} has shape {_sizes(shape)}: say with --axes YXS that the last axis is colour, or with "
+            "--axes ZYX that it is columns"
+        )
+    return axes_of_file(unnamed_axes(len(shape)), shape, path)
+
+
+def named_axes(axes: str, shape: tuple[int, ...], path: Path) -> str:
+    """Axis letters that a file names, in any order; a first axis that it does not name is taken as Z.
+
+    Raises
+    ------
+    InputError
+        If an axis has no known name, or a name comes twice.
+    """
+    letters = "Z" + axes[1:] if axes[:1] == "Q" and "Z" not in axes else axes
+    if set(letters) <= set("TZCYXS") and {"Y", "X"} <= set(letters) and len(set(letters)) == len(letters):
+        return letters
+    return axes_of_file(axes, shape, path)
+
+
+def axes_of_file(axes: str, shape: tuple[int, ...], path: Path, *, more: str = "") -> str:
     """Give the file's axis letters, of T, Z, C, Y, X, S, if they can mean one thing only.
 
     A first axis of unknown meaning before YX is taken as Z.
@@ -23,8 +59,8 @@ def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
     ----------
     axes, shape
         The file's own letters and lengths; Q or I for an axis of unknown meaning.
-    path
-        For the message.
+    path, more
+        For the message: the file, and another remedy that there is.
 
     Raises
     ------
@@ -34,10 +70,12 @@ def axes_of_file(axes: str, shape: tuple[int, ...], path: Path) -> str:
     grey = axes.removesuffix("S")
     if len(grey) == 3 and grey[0] in "QI":  # pages without a meaning: a stack
         grey = "Z" + grey[1:]
+    if len(axes) == 4 and axes[0] in "QIZ" and axes[1:] == "SYX":  # colours in planes of their own
+        return "ZSYX"
     if not (grey.endswith("YX") and set(grey) <= set("TZCYX") and len(set(grey)) == len(grey)):
         raise InputError(
             f"{path} has axes {axes} of {_sizes(shape)}, which can mean several things: "
-            "say what they are with --axes, for example ZYX, ZCYX or ZYXS"
+            f"say what they are with --axes, for example ZYX, ZCYX or ZYXS{more}"
         )
     return grey + ("S" if axes.endswith("S") else "")
 

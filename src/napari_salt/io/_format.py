@@ -14,9 +14,21 @@ import numpy.typing as npt
 
 from napari_salt.io._geometry import Affine
 from napari_salt.io._units import Place, Spacing
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.text import reason
 
-__all__ = ["DAMAGE", "ArrayOnDisk", "Layout", "Opened", "PlaneFile", "one_line", "reading", "writing"]
+__all__ = [
+    "DAMAGE",
+    "ArrayOnDisk",
+    "Gathered",
+    "Layout",
+    "Opened",
+    "PlaneFile",
+    "one_line",
+    "reading",
+    "writing",
+]
 
 DAMAGE = (  # what readers and decoders raise on damaged files
     ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError,
@@ -62,7 +74,7 @@ class Opened:
         Whether the file names no unit, so that `unit` is the usual one of its format.
     time_step, time_unit
         Time from one time point to the next, and its unit, such as "second"; None if not known.
-    step
+    step, classes, partial
         As in `napari_salt.io.Stack`.
     """
 
@@ -77,6 +89,8 @@ class Opened:
     time_unit: str | None = None
     step: float | None = None
     unit_assumed: bool = False
+    classes: tuple[ClassInfo, ...] = ()
+    partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,10 @@ class Layout:
         File of the image with the same voxels that it belongs to, if there is one.
     time_step, time_unit, affine
         As in `Opened`.
+    classes
+        Names and colours of the label values, as far as they are known.
+    series
+        Which image of `like`, where that holds several.
     """
 
     axes: str
@@ -115,6 +133,8 @@ class Layout:
     time_step: float | None = None
     time_unit: str | None = None
     affine: Affine | None = None
+    classes: tuple[ClassInfo, ...] = ()
+    series: str | None = None
 
     @property
     def n_planes(self) -> int:
@@ -137,6 +157,36 @@ class PlaneFile(Protocol):
     def close(self) -> None:
         """Finish the file."""
         ...
+
+
+class Gathered:
+    """A `PlaneFile` of a format that is written in one piece: planes are kept in memory until all are there.
+
+    Parameters
+    ----------
+    path, layout
+        As for every `PlaneFile`.
+    save
+        Writes the whole array, of the layout's shape, to the path.
+    """
+
+    def __init__(
+        self, path: Path, layout: Layout, save: Callable[[Path, npt.NDArray[Any], Layout], object]
+    ) -> None:
+        self._path, self._layout, self._save = path, layout, save
+        self._array = np.zeros(layout.shape, layout.dtype)
+        self._planes = self._array.reshape(-1, *layout.shape[-2:])
+        self._written = 0
+
+    def write(self, plane: npt.NDArray[Any]) -> None:
+        """Keep the next plane."""
+        self._planes[self._written] = plane
+        self._written += 1
+
+    def close(self) -> None:
+        """Write the file, if no plane is missing."""
+        if self._written == len(self._planes):
+            self._save(self._path, self._array, self._layout)
 
 
 @contextlib.contextmanager
@@ -178,6 +228,6 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be written: {error.strerror or one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
-    """Give the message of `error` without line breaks."""
-    return " ".join(str(error).split())
+def one_line(error: Exception) -> str:
+    """Give the message of `error`, printable and on one line, of at most 300 characters."""
+    return reason(error)

@@ -13,7 +13,18 @@ import numpy.typing as npt
 from napari_salt.io._units import Place, Spacing
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["Affine", "Geometry", "Turn", "differ", "turn_onto"]
+__all__ = [
+    "Affine",
+    "Geometry",
+    "Turn",
+    "between",
+    "differ",
+    "orientation",
+    "patient_axes",
+    "sizes_of",
+    "to_ras",
+    "turn_onto",
+]
 
 Affine = npt.NDArray[np.float64]
 """(4, 4): position (z, y, x, 1) in the array to position (x, y, z, 1) in the world, in mm."""
@@ -37,7 +48,7 @@ class Geometry:
     spacing, unit, origin
         As in `napari_salt.io.Stack`; not used where `affine` is known.
     affine
-        (4, 4), see `Affine`; known for NIfTI only.
+        (4, 4), see `Affine`; known for the formats of radiology.
     unit_assumed
         Whether the file names no unit, so that `unit` is the usual one of its format.
     """
@@ -78,19 +89,30 @@ class Turn:
         Which axis of the array becomes each of z, y and x.
     flipped
         Which of the new axes run backwards.
+    start
+        Place of the turned array's first voxel on the grid, along the new axes.
+    shape
+        Number of the grid's voxels where the array is only a part of it; None: it has as many itself.
     """
 
     order: tuple[int, ...]
     flipped: tuple[bool, ...]
+    start: tuple[int, ...] = (0, 0, 0)
+    shape: tuple[int, ...] | None = None
 
     def __bool__(self) -> bool:
-        return self.order != (0, 1, 2) or any(self.flipped)
+        return self.order != (0, 1, 2) or any(self.flipped) or self.shape is not None
 
 
-def turn_onto(image: Geometry, labels: Geometry) -> Turn | None:
+def turn_onto(image: Geometry, labels: Geometry, *, partial: bool = False) -> Turn | None:
     """How to bring labels onto the image's grid by turning and mirroring; None if they lie elsewhere.
 
-    Both must have an affine.
+    Parameters
+    ----------
+    image, labels
+        Both must have an affine.
+    partial
+        Whether labels may cover another part of the grid than the whole image.
     """
     assert image.affine is not None  # noqa: S101
     assert labels.affine is not None  # noqa: S101
@@ -100,14 +122,53 @@ def turn_onto(image: Geometry, labels: Geometry) -> Turn | None:
         return None
     order = tuple(int(axis) for axis in np.abs(signs).argmax(axis=1))
     flipped = tuple(bool(sign < 0) for sign in signs.sum(axis=1))
-    if tuple(labels.shape[axis] for axis in order) != tuple(image.shape):
+    turned = tuple(labels.shape[axis] for axis in order)
+    corners = np.array(list(itertools.product(*((0, length - 1) for length in labels.shape))))
+    found = corners @ to_image[:3, :3].T + to_image[:3, 3]
+    start = np.rint(found.min(axis=0)).astype(int)
+    here = corners[:, order]
+    wanted = start + np.where(flipped, np.array(turned) - 1 - here, here)
+    if np.abs(found - wanted).max() > SAME_PLACE:
         return None
-    for corner in itertools.product(*((0, length - 1) for length in labels.shape)):
-        turned = [corner[axis] for axis in order]
-        wanted = [n - 1 - at if f else at for at, n, f in zip(turned, image.shape, flipped, strict=True)]
-        if np.abs((to_image @ [*corner, 1])[:3] - wanted).max() > SAME_PLACE:
-            return None
-    return Turn(order, flipped)
+    if not start.any() and turned == tuple(image.shape):
+        return Turn(order, flipped)
+    return Turn(order, flipped, tuple(start.tolist()), tuple(image.shape)) if partial else None
+
+
+def between(image: Geometry, labels: Geometry) -> Affine | None:
+    """Positions (z, y, x, 1) in the image as positions in the labels, in voxels; None if not known.
+
+    Both files must say where their voxels lie: by an affine, or by voxel size and unit. If then neither says
+    a position, the outer corners of their first voxels meet.
+    """
+    if image.affine is None or labels.affine is None:
+        corners = image.origin is None and labels.origin is None
+        ours, theirs = (_along_axes(each, corners=corners) for each in (image, labels))
+    else:
+        ours, theirs = image.affine, labels.affine
+    return None if ours is None or theirs is None else np.linalg.inv(theirs) @ ours
+
+
+def _along_axes(geometry: Geometry, *, corners: bool) -> Affine | None:
+    """Affine to (z, y, x) in mm of voxels along the axes of their space; `corners`: the first's is at 0."""
+    spacing, unit = geometry.spacing, geometry.unit
+    if spacing is None or spacing[0] is None or unit is None or geometry.affine is not None:
+        return None
+    matrix: Affine = np.diag([spacing[0], spacing[1], spacing[2], 1.0])
+    matrix[:3, 3] = np.diag(matrix)[:3] / 2 if corners else geometry.origin or (0, 0, 0)
+    matrix[:3] *= MICROMETRES[unit] / MICROMETRES["mm"]
+    return matrix
+
+
+def to_ras(affine: Affine) -> Affine:
+    """An affine to (x, y, z) towards right, front and head, of one towards left, back and head, or back."""
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def sizes_of(affine: Affine) -> tuple[float, float, float]:
+    """Voxel size (z, y, x) in mm."""
+    z, y, x = (float(size) for size in np.linalg.norm(affine[:3, :3], axis=0))
+    return z, y, x
 
 
 def differ(image: Geometry, labels: Geometry) -> bool:

@@ -1,6 +1,7 @@
-"""NIfTI volumes: read slice by slice where they are not compressed, never reoriented."""
+"""NIfTI and Analyze volumes: read slice by slice where they are not compressed, never reoriented."""
 
 import gzip
+import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.volumeutils import apply_read_scaling
 
 from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
-from napari_salt.io._format import Layout, Opened, reading
+from napari_salt.io._format import ArrayOnDisk, Layout, Opened, reading
 from napari_salt.io._geometry import Affine
+from napari_salt.io._series import Picked, chosen
 from napari_salt.io._units import of_the_voxel
 from napari_salt.terms.units import LENGTHS, MICROMETRES
 
@@ -32,11 +34,18 @@ _LARGEST_NIFTI1 = 32767  # the lengths of its axes are 16-bit
 _UNKNOWN, _SCANNER = 0, 1  # codes of an affine: into no space, into some space of the microscope or scanner
 
 
-def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:  # noqa: ARG001 (any is a stack)
-    """Open a NIfTI file; its axes are those of the file in reverse, so slices come first.
+def open_nifti(
+    path: Path,
+    axes: str | None,
+    *,
+    labels: bool = False,  # noqa: ARG001 (any is a stack)
+    series: str | None = None,
+) -> Opened:
+    """Open a NIfTI or Analyze file; its axes are those of the file in reverse, so slices come first.
 
-    The spacing is the header's; without a unit it is taken to be in mm. A third axis of length 1, as in a
-    time series of single slices, may be left out of `axes`.
+    The spacing is the header's; without a unit it is taken to be in mm. `series` chooses one of the volumes
+    along the axes beyond the third. Analyze does not say how a volume lies in space. A third axis of length
+    1, as in a time series of single slices, may be left out of `axes`.
 
     Raises
     ------
@@ -45,22 +54,17 @@ def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
     """
     with reading(path, "a NIfTI file", ImageFileError, HeaderDataError):
         image: Any = nib.load(path)
-        array = _Voxels(image.dataobj, compressed=path.name.lower().endswith(".gz"))
-        found, shape = _axes(array.shape), array.shape
-        if axes is None:
-            letters = axes_of_file(found, shape, path)
-        else:
-            flat = len(shape) - 1 if len(shape) > 3 and shape[-3] == 1 else None
-            letters = given_axes(axes, found, shape, path, n_unsqueezed=flat)
-            if len(letters) == flat:
-                letters = f"{letters[:-2]}Z{letters[-2:]}"
-        length, time = image.header.get_xyzt_units()
-        unit = "mm" if length == "unknown" else length
-        zooms = [float(size) for size in reversed(image.header.get_zooms())]
+        array: ArrayOnDisk = _Voxels(image.dataobj, compressed=path.name.lower().endswith(".gz"))
+        found, zooms = _axes(array.shape), [float(size) for size in reversed(image.header.get_zooms())]
+        if series is not None:
+            array = _volume(array, series, path)
+            found, zooms = found[-3:], zooms[-3:]
+        letters = _letters(found, array.shape, axes, path)
+        named, time = _units(image.header)
+        unit = "mm" if named == "unknown" else named
         spacing, ours = of_the_voxel(letters, zooms, [unit] * len(zooms))
-        known = bool(image.header["sform_code"] or image.header["qform_code"])
-        nothing = not known and length == "unknown" and spacing == (1, 1, 1)
-        if nothing:  # defaults of programs that know no voxel size
+        known = _says_where(image.header)
+        if not known and named == "unknown" and spacing == (1, 1, 1):  # defaults that mean nothing
             spacing = ours = None
         at, slope = letters.find("T"), float(image.dataobj.slope)
         return Opened(
@@ -69,11 +73,40 @@ def open_nifti(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
             spacing,
             ours,
             affine=_affine(image.affine, letters, LENGTHS[unit]) if known else None,
-            unit_assumed=length == "unknown",
+            unit_assumed=named == "unknown",
             time_step=zooms[at] if at >= 0 and zooms[at] > 0 else None,
             time_unit=_TIMES.get(time) if at >= 0 else None,
             step=slope if slope % 1 else None,
         )
+
+
+def _volume(array: ArrayOnDisk, series: str, path: Path) -> ArrayOnDisk:
+    """One of the volumes along the axes before the last three."""
+    lead = tuple(array.shape[:-3])
+    names = [f"volume {number}" for number in range(math.prod(lead))]
+    place = np.unravel_index(chosen(series, names, path, "volumes"), lead) if lead else ()
+    return Picked(array, [int(at) for at in place])
+
+
+def _letters(found: str, shape: tuple[int, ...], axes: str | None, path: Path) -> str:
+    if axes is None:
+        return axes_of_file(found, shape, path, more="; or take one volume with --series, from 0")
+    flat = len(shape) - 1 if len(shape) > 3 and shape[-3] == 1 else None
+    letters = given_axes(axes, found, shape, path, n_unsqueezed=flat)
+    return f"{letters[:-2]}Z{letters[-2:]}" if len(letters) == flat else letters
+
+
+def _units(header: Any) -> tuple[str, str]:
+    """Units of length and time; Analyze has none."""
+    if not hasattr(header, "get_xyzt_units"):
+        return "unknown", "unknown"
+    length, time = header.get_xyzt_units()
+    return length, time
+
+
+def _says_where(header: Any) -> bool:
+    """Whether the affine is one that the file gives."""
+    return hasattr(header, "get_sform") and bool(header["sform_code"] or header["qform_code"])
 
 
 class NiftiPlanes:

@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_salt.io._axes import check_axes, flattened
-from napari_salt.io._format import DAMAGE, ArrayOnDisk, Opened, one_line
-from napari_salt.io._geometry import Turn, differ, turn_onto
+from napari_salt.io._format import DAMAGE, Opened, one_line
+from napari_salt.io._geometry import between, differ, turn_onto
+from napari_salt.io._onto import Onto, Resampling
+from napari_salt.io._paths import is_there, root_of
 from napari_salt.io._stack import Stack
 from napari_salt.io._table import format_to_read
 from napari_salt.terms.errors import InputError
@@ -29,20 +31,26 @@ _ROUNDING = 1e-4  # largest rounding error of a whole number that NIfTI scaling 
 _FINE_STEP = 0.01  # with coarser steps, fractions would be accepted as whole numbers
 
 
-def read_stack(path: str | Path, *, axes: str | None = None, channel: int | None = None) -> Stack:
+def read_stack(
+    path: str | Path, *, axes: str | None = None, channel: int | None = None, series: int | str | None = None
+) -> Stack:
     """Open an image stack; a slice is read when it is taken from `Stack.data` and computed.
 
     Parameters
     ----------
     path
-        A TIFF file (plain, ImageJ or OME), an OME-Zarr folder, or a NIfTI file (.nii, .nii.gz); bool,
-        integers or floats. A NIfTI's axes are taken in reverse, so that slices come first.
+        A file or folder of one of the formats of ``docs/formats.md``; a folder of single slices or a pattern
+        of their names, such as ``slices/*.png``; ``file.h5:/dataset``. Bool, integers or floats. The axes
+        of NIfTI, NRRD and MetaImage are taken in reverse, so that slices come first.
     axes
         One letter per axis: Z slices, N independent images, Y, X, C channels, T time, S colour.
         With None the file's own names count; without names 2D is one slice, 3D a stack, and a last axis
         that TIFF calls samples is colour.
     channel
         Which channel (0-based) of axis C to take; needed if there are several.
+    series
+        Which image of a file or folder with several: its number from 0, or a part of its name; a series of a
+        DICOM folder, an image of a TIFF, a volume of a NIfTI with four axes.
 
     Returns
     -------
@@ -55,12 +63,22 @@ def read_stack(path: str | Path, *, axes: str | None = None, channel: int | None
         If the file is missing, damaged or of another format, or if its axes are ambiguous. Computing
         a slice raises it too, if the file is damaged there.
     """
-    return _read(Path(path), axes, channel, None)
+    return _read(Path(path), channel, _How(axes, None if series is None else str(series)))
 
 
-def _read(path: Path, axes: str | None, channel: int | None, labels: _LabelView | None) -> Stack:
-    opened = _opened(path, axes, labels)
-    planes = _Planes(opened, path, axes, labels)
+@dataclass(frozen=True)
+class _How:
+    """How a file is opened: as `read_stack` has it; as labels; and how these come onto their image."""
+
+    axes: str | None = None
+    series: str | None = None
+    labels: bool = False
+    onto: Onto | None = None
+
+
+def _read(path: Path, channel: int | None, how: _How) -> Stack:
+    opened = _opened(path, how)
+    planes = _Planes(opened, path, how)
     sizes = dict(zip(opened.axes, planes.shape, strict=True))
     check_axes(sizes, channel, path)
     return Stack(
@@ -79,10 +97,20 @@ def _read(path: Path, axes: str | None, channel: int | None, labels: _LabelView 
         time_step=opened.time_step,
         time_unit=opened.time_unit,
         step=opened.step,
+        classes=opened.classes,
+        partial=opened.partial,
+        series=how.series,
     )
 
 
-def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None = None) -> Stack:
+def read_labels(
+    path: str | Path,
+    *,
+    axes: str | None = None,
+    like: Stack | None = None,
+    resample: bool = False,
+    series: int | str | None = None,
+) -> Stack:
     """Open a label stack of whole numbers from 0, as `read_stack` opens an image.
 
     Bool becomes uint8 and whole-numbered floats become int32; other types stay as they are. A TIFF of
@@ -90,11 +118,14 @@ def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None
 
     Parameters
     ----------
-    path, axes
+    path, axes, series
         See `read_stack`.
     like
         The image (or labels) that these labels belong to. If the files say where their voxels lie, labels
         that are stored mirrored or with axes in another order are brought onto its grid.
+    resample
+        Whether labels on another grid, or elsewhere in space, are resampled onto that of `like`: each voxel
+        gets the value of the nearest one, 0 outside. Without it they are refused.
 
     Returns
     -------
@@ -108,12 +139,14 @@ def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None
         Computing a slice raises it too, if the slice has negative or fractional values.
     """
     path = Path(path)
-    stack = _read(path, axes, None, _LabelView())
+    how = _How(axes, None if series is None else str(series), labels=True)
+    stack = _read(path, None, how)
     if like is not None:
-        turn = _turn_onto(like, stack)
-        if turn:
-            stack = _read(path, axes, None, _LabelView(turn))
-            stack = replace(stack, affine=like.affine, spacing=like.spacing, unit=like.unit)
+        onto = _onto(like, stack, resample=resample)
+        if onto is not None:
+            stack = _read(path, None, replace(how, onto=onto))
+            stack = replace(stack, affine=like.affine, origin=like.origin, partial=False)
+            stack = replace(stack, spacing=like.spacing, unit=like.unit)
     if stack.rgb:
         raise InputError(
             f"{path} is a colour image (axes {stack.axes}), not labels: save one whole number per "
@@ -126,43 +159,48 @@ def read_labels(path: str | Path, *, axes: str | None = None, like: Stack | None
     return replace(stack, data=data)
 
 
-@dataclass(frozen=True)
-class _LabelView:
-    """How a file is opened as labels: turned by `turn`, if that is given."""
-
-    turn: Turn | None = None
-
-
-def _turn_onto(image: Stack, labels: Stack) -> Turn | None:
-    """How to bring labels onto the image's grid; None if not known from both files.
+def _onto(image: Stack, labels: Stack, *, resample: bool) -> Onto | None:
+    """How to bring labels onto the image's grid; None if they are there, or that is not known.
 
     Raises
     ------
     InputError
-        If the files say that they lie elsewhere.
+        If the files say that they lie elsewhere, and `resample` is not asked for or not possible.
     """
-    ours = image.geometry.in_unit_of(labels.geometry)
-    theirs = labels.geometry.in_unit_of(ours)
-    known = ours.affine is not None and theirs.affine is not None
-    turn = turn_onto(ours, theirs) if known else None
-    if (known and turn is None) or (not known and differ(ours, theirs)):
+    ours, theirs = image.geometry, labels.geometry
+    in_our_unit = ours.in_unit_of(theirs), theirs.in_unit_of(ours.in_unit_of(theirs))
+    for one, other in ((ours, theirs), in_our_unit):
+        if one.affine is not None and other.affine is not None:
+            turn = turn_onto(one, other, partial=labels.partial)
+            if turn is not None:
+                return Onto(turn) if turn else None
+        elif not differ(one, other) and not (resample and one.shape != other.shape):
+            return None
+    ours, theirs = in_our_unit
+    said = f"{labels.source} ({theirs}) does not lie on the voxels of {image.source} ({ours})"
+    if not resample:
         raise InputError(
-            f"{labels.source} ({theirs}) does not lie on the voxels of {image.source} ({ours}): resample it "
-            "onto them first, for example with ITK-SNAP or 3D Slicer"
+            f"{said}: give --resample to take the nearest voxels, or resample it first, for example with "
+            "ITK-SNAP or 3D Slicer"
         )
-    return turn
+    matrix = between(ours, theirs)
+    if matrix is None or image.frames > 1 or labels.frames > 1:
+        why = "a time series" if matrix is not None else "not known in one space of both"
+        raise InputError(f"{said}, which is {why}: resample it first, for example with 3D Slicer")
+    return Onto(Resampling(matrix, ours.shape))
 
 
 class _Planes:
     """A file's array for dask: each access reads what it needs; an error names the slice."""
 
-    def __init__(self, opened: Opened, path: Path, axes: str | None, labels: _LabelView | None) -> None:
+    def __init__(self, opened: Opened, path: Path, how: _How) -> None:
         if opened.close is not None:
             weakref.finalize(self, opened.close)
         self._array = opened.array
         self._letters = opened.axes
         self._path = path
-        self._origin = path.absolute(), axes, labels
+        self._origin = path.absolute(), how
+        self._root = root_of(path.absolute())
         self.shape = opened.array.shape
         self.ndim = len(self.shape)
         self.dtype = np.dtype(opened.array.dtype).newbyteorder("=")
@@ -175,14 +213,21 @@ class _Planes:
         array: da.Array = da.from_array(self, chunks=chunks, name=False, meta=np.empty(0, self.dtype))
         return array
 
-    def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
-        if not self._origin[0].exists():  # Zarr would return zeros
+    def __getitem__(self, key: tuple[Any, ...]) -> npt.NDArray[Any]:
+        single = tuple(axis for axis, at in enumerate(key) if not isinstance(at, slice))
+        parts = tuple(at if isinstance(at, slice) else slice(at, at + 1) for at in key)
+        return self._taken(parts).squeeze(single)
+
+    def _taken(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
+        if not self._root.exists():  # Zarr would return zeros
             raise InputError(
-                f"{self._origin[0]} is not there on {platform.node()}: keep it while it is read, and on a "
+                f"{self._root} is not there on {platform.node()}: keep it while it is read, and on a "
                 "cluster in a folder that all machines share"
             )
         try:
             return np.asarray(self._array[key]).astype(self.dtype, copy=False)
+        except InputError:
+            raise
         except (OSError, *DAMAGE) as error:
             places = zip(self._letters, key, strict=True)
             place = "".join(f" {axis}={at.start}" for axis, at in places if axis not in "YXS")
@@ -196,42 +241,23 @@ class _Planes:
         return _reopened, self._origin
 
 
-class _Turned:
-    """An array with its last three axes in another order, some of them backwards."""
-
-    def __init__(self, array: ArrayOnDisk, turn: Turn) -> None:
-        self._array, self._flipped = array, turn.flipped
-        self._lead = len(array.shape) - len(turn.order)
-        self._order = (*range(self._lead), *(self._lead + axis for axis in turn.order))
-        self.shape = tuple(array.shape[axis] for axis in self._order)
-        self.dtype = array.dtype
-
-    def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
-        ranges = [range(*at.indices(length)) for at, length in zip(key, self.shape, strict=True)]
-        for axis, flipped in enumerate(self._flipped, self._lead):
-            if flipped:  # the same voxels, counted from the other end
-                last = self.shape[axis] - 1
-                ranges[axis] = range(last - ranges[axis][-1], last - ranges[axis][0] + 1)
-        inner = [slice(0, 0)] * len(key)
-        for axis, place in enumerate(self._order):
-            inner[place] = slice(ranges[axis].start, ranges[axis].stop)
-        taken = np.asarray(self._array[tuple(inner)]).transpose(self._order)
-        mirrored = tuple(a for a, backwards in enumerate(self._flipped, self._lead) if backwards)
-        turned: npt.NDArray[Any] = np.flip(taken, mirrored)
-        return turned
+def _reopened(path: Path, how: _How) -> _Planes:
+    return _Planes(_opened(path, how), path, how)
 
 
-def _reopened(path: Path, axes: str | None, labels: _LabelView | None) -> _Planes:
-    return _Planes(_opened(path, axes, labels), path, axes, labels)
-
-
-def _opened(path: Path, axes: str | None, labels: _LabelView | None) -> Opened:
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    opened = format_to_read(path).open(path, axes, labels=labels is not None)
-    if labels is None or labels.turn is None:
-        return opened
-    return replace(opened, array=_Turned(opened.array, labels.turn))
+def _opened(path: Path, how: _How) -> Opened:
+    if not is_there(path):
+        what = "matches no file" if any(letter in str(path) for letter in "*?[") else "does not exist"
+        raise InputError(f"{path} {what}: check the path")
+    file_format = format_to_read(path)
+    if how.series is None:
+        opened = file_format.open(path, how.axes, labels=how.labels)
+    elif file_format.has_series:
+        open_one: Any = file_format.open
+        opened = open_one(path, how.axes, labels=how.labels, series=how.series)
+    else:
+        raise InputError(f"{path} is one image ({file_format.name}): leave out --series {how.series}")
+    return opened if how.onto is None else replace(opened, array=how.onto.of(opened.array))
 
 
 def _checked_labels(

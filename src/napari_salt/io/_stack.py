@@ -7,6 +7,7 @@ import dask.array as da
 
 from napari_salt.io._geometry import Affine, Geometry, patient_axes
 from napari_salt.io._units import Place, Spacing
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.planes import Voxels
 from napari_salt.terms.stack import to_micrometres
 
@@ -52,6 +53,12 @@ class Stack:
     step
         Factor (scl_slope) by which a NIfTI scales its stored values; None if it is whole, and for other
         formats.
+    classes
+        Names and colours of the label values, where the file says them (.seg.nrrd, DICOM SEG).
+    partial
+        Whether the file may cover a part of its image only, on the same voxels, as .seg.nrrd may.
+    series
+        Which image of a file or folder with several this is, as the caller says it; None for the only one.
     true_pixel_size
         Side of a pixel in micrometres, where the caller knows it better than the file.
     """
@@ -71,6 +78,9 @@ class Stack:
     time_step: float | None = None
     time_unit: str | None = None
     step: float | None = None
+    classes: tuple[ClassInfo, ...] = ()
+    partial: bool = False
+    series: str | None = None
     true_pixel_size: float | None = None
 
     @property

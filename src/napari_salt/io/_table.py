@@ -5,16 +5,15 @@ Nothing here imports a format's library; readers and writers are imported when t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any
 
+from napari_salt.io._entry import Fact, Format
+from napari_salt.io._paths import is_pattern, split_inner
+from napari_salt.io._sniff import has_dicom, is_dicom
 from napari_salt.terms.errors import InputError
-
-if TYPE_CHECKING:
-    from napari_salt.io._format import Layout, Opened, PlaneFile
 
 __all__ = [
     "FORMATS",
@@ -28,67 +27,21 @@ __all__ = [
     "what_is_read",
 ]
 
-Fact = Literal["position", "orientation", "unknown distance"]
 
+def _later(module: str, function: str, extra: str = "") -> Any:
+    """A function of a module of `napari_salt.io`; the module is imported at the first call.
 
-class Open(Protocol):
-    """Function that opens a file."""
-
-    def __call__(self, path: Path, axes: str | None, *, labels: bool) -> Opened:
-        """Open `path`; `axes` are those that the user gives, `labels` says that it holds labels."""
-        ...
-
-
-@dataclass(frozen=True)
-class Format:
-    """A file format.
-
-    Parameters
-    ----------
-    name
-        Its usual name.
-    suffixes
-        File name endings in lower case that are offered for output; error messages recommend the last.
-    open
-        Opens a file and reads its geometry (see `Open`).
-    planes
-        Makes a `PlaneFile` for a path and a `Layout`; None where the format is only read.
-    keeps
-        What a written file stores of the voxels' position, beyond their size; "unknown distance" where it
-        can leave open how far apart the slices are.
-    has_channels
-        Whether a written file has named channels, as probabilities need.
-    other_suffixes
-        Further file name endings, in lower case, that are accepted.
-    is_folder
-        Whether an image is a folder.
-    recognise
-        Whether a file (or folder) with none of the known endings is of this format, by its content.
-    may_replace
-        Whether an existing folder is such an image, and may be overwritten.
+    Where the library that it needs is not installed, the error names the `extra` that brings it.
     """
 
-    name: str
-    suffixes: tuple[str, ...]
-    open: Open
-    planes: Callable[[Path, Layout], PlaneFile] | None = None
-    keeps: tuple[Fact, ...] = ()
-    has_channels: bool = False
-    other_suffixes: tuple[str, ...] = ()
-    is_folder: bool = False
-    recognise: Callable[[Path], bool] = lambda _: False
-    may_replace: Callable[[Path], bool] = lambda _: False
-
-    def has(self, path: Path) -> bool:
-        """Whether the name of `path` has one of the format's endings."""
-        return path.name.lower().endswith(self.suffixes + self.other_suffixes)
-
-
-def _later(module: str, function: str) -> Any:
-    """A function of a module of `napari_salt.io`; the module is imported at the first call."""
-
     def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(import_module(f"napari_salt.io.{module}"), function)(*args, **kwargs)
+        try:
+            imported = import_module(f"napari_salt.io.{module}")
+        except ModuleNotFoundError as error:
+            if not extra:
+                raise
+            raise InputError(f'{args[0]} needs {error.name}: pip install "napari-salt[{extra}]"') from error
+        return getattr(imported, function)(*args, **kwargs)
 
     return call
 
@@ -104,6 +57,7 @@ FORMATS: dict[str, Format] = {
             keeps=("unknown distance",),
             has_channels=True,
             other_suffixes=(".tiff",),
+            has_series=True,
             recognise=_later("_tiff", "is_tiff"),
         ),
         Format(
@@ -114,7 +68,7 @@ FORMATS: dict[str, Format] = {
             keeps=("position", "unknown distance"),
             has_channels=True,
             is_folder=True,
-            recognise=Path.is_dir,
+            recognise=_later("_zarr", "is_zarr"),
             may_replace=_later("_zarr", "is_zarr"),
         ),
         Format(
@@ -123,6 +77,98 @@ FORMATS: dict[str, Format] = {
             open=_later("_nifti", "open_nifti"),
             planes=_later("_nifti", "NiftiPlanes"),
             keeps=("position", "orientation"),
+            has_series=True,
+        ),
+        Format(
+            "3D Slicer's segmentation",
+            (".seg.nrrd",),
+            open=_later("_nrrd", "open_nrrd"),
+            planes=_later("_nrrd", "segment_planes"),
+            keeps=("position", "orientation"),
+            has_time=False,
+            has_series=True,
+        ),
+        Format(
+            "NRRD",
+            (".nrrd",),
+            open=_later("_nrrd", "open_nrrd"),
+            planes=_later("_nrrd", "nrrd_planes"),
+            keeps=("position", "orientation"),
+            read_suffixes=(".nhdr",),
+            has_series=True,
+        ),
+        Format(
+            "MetaImage",
+            (".mha",),
+            open=_later("_metaimage", "open_metaimage", "itk"),
+            planes=_later("_metaimage", "metaimage_planes", "itk"),
+            keeps=("position", "orientation"),
+            read_suffixes=(".mhd",),
+            has_series=True,
+        ),
+        Format(
+            "Analyze",
+            (),
+            open=_later("_nifti", "open_nifti"),
+            read_suffixes=(".hdr", ".img", ".img.gz"),
+            has_series=True,
+        ),
+        Format(
+            "PNG",
+            (".png",),
+            open=_later("_picture", "open_picture"),
+            planes=_later("_picture", "png_planes"),
+            keeps_size=False,
+            most_slices=1,
+            has_time=False,
+        ),
+        Format(
+            "JPEG",
+            (),
+            open=_later("_picture", "open_picture"),
+            read_suffixes=(".jpg", ".jpeg"),
+        ),
+        Format("BMP", (), open=_later("_picture", "open_picture"), read_suffixes=(".bmp",)),
+        Format(
+            "NumPy",
+            (".npy",),
+            open=_later("_numpy", "open_npy"),
+            planes=_later("_numpy", "npy_planes"),
+            keeps_size=False,
+        ),
+        Format(
+            "HDF5",
+            (),
+            open=_later("_hdf5", "open_hdf5", "hdf5"),
+            read_suffixes=(".h5", ".hdf5", ".hdf", ".ilp"),
+        ),
+        Format(
+            "DICOM",
+            (".dcm",),
+            open=_later("_dicom", "open_dicom", "dicom"),
+            planes=_later("_dicom_seg", "segmentation_planes", "dicom"),
+            keeps=("position", "orientation"),
+            read_suffixes=(".ima",),
+            has_series=True,
+            has_time=False,
+            only_of=("DICOM", "DICOM series"),
+            unfit=_later("_dicom_seg", "unfit", "dicom"),
+            recognise=is_dicom,
+        ),
+        Format(
+            "DICOM series",
+            (),
+            open=_later("_dicom", "open_dicom", "dicom"),
+            is_folder=True,
+            has_series=True,
+            recognise=has_dicom,
+        ),
+        Format(
+            "images of single slices",
+            (),
+            open=_later("_folder", "open_folder"),
+            is_folder=True,
+            recognise=_later("_folder", "has_images"),
         ),
     )
 }
@@ -149,23 +195,27 @@ def register_format(entry: Format) -> None:
 
 
 def format_to_read(path: Path) -> Format:
-    """The format of an existing file or folder, by its name, else by its content.
+    """The format of an existing file, folder, pattern or dataset in a file, by its name, else by its content.
 
     Raises
     ------
     InputError
         If it has none of the known formats.
     """
-    folder = path.is_dir()
-    fitting = [each for each in FORMATS.values() if each.is_folder or not folder]
-    found = [each for each in fitting if each.has(path)] or [each for each in fitting if each.recognise(path)]
-    if not found:
-        what = f"a {path.suffix[1:].upper()} file" if path.suffix else "no image file"
-        raise InputError(
-            f"{path} is {what}, which is not read: save it as {_listed(FORMATS)} (in napari: File > Save "
-            f"Selected Layers, as {next(iter(offered()))})"
-        )
-    return found[0]
+    file, several = split_inner(path)[0], path.is_dir() or is_pattern(path)
+    fitting = [each for each in FORMATS.values() if each.is_folder or not several]
+    named = [] if is_pattern(path) else [each for each in fitting if each.has(file)]
+    found = named or [each for each in fitting if each.recognise(path)]
+    if found:
+        return found[0]
+    if path.is_dir():
+        return FORMATS["OME-Zarr"]  # opening it then says what is missing
+    what = f"a {path.suffix[1:].upper()} file" if path.suffix else "no image file"
+    known = _listed(each.name for each in FORMATS.values() if not each.is_folder or each.suffixes)
+    raise InputError(
+        f"{path} is {what}, which is not read: save it as {known} (in napari: File > Save "
+        f"Selected Layers, as {next(iter(offered()))})"
+    )
 
 
 def format_to_write(path: Path) -> Format:
@@ -177,14 +227,14 @@ def format_to_write(path: Path) -> Format:
         If no format that can be written has this ending.
     """
     for each in FORMATS.values():
-        if each.planes is not None and each.has(path):
+        if each.writes(path):
             return each
     raise InputError(f"{path}: the name tells the format: let it end with {_listed(offered())}")
 
 
 def is_stack(path: Path) -> bool:
     """Whether the name has an ending of one of the formats."""
-    return any(each.has(path) for each in FORMATS.values())
+    return any(each.has(split_inner(path)[0]) for each in FORMATS.values())
 
 
 def offered(*, channels: bool = False) -> list[str]:
@@ -195,10 +245,13 @@ def offered(*, channels: bool = False) -> list[str]:
 
 def what_is_read() -> str:
     """All formats with their suffixes, in words."""
-    return _listed(
-        f"{each.name} ({'a folder, ' if each.is_folder else ''}{', '.join(each.suffixes)})"
-        for each in FORMATS.values()
-    )
+    return _listed(f"{each.name} ({', '.join(_endings(each))})" for each in FORMATS.values())
+
+
+def _endings(each: Format) -> list[str]:
+    """What names of the format look like."""
+    folder = ["a folder"] if each.is_folder else []
+    return [*folder, *each.suffixes, *each.read_suffixes]
 
 
 def _listed(names: Iterable[str]) -> str:

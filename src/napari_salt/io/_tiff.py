@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy.typing as npt
 import tifffile
@@ -13,8 +14,10 @@ import zarr
 
 from napari_salt.io._axes import axes_of_file, given_axes
 from napari_salt.io._format import Layout, Opened, reading
+from napari_salt.io._series import chosen
 from napari_salt.io._tiff_geometry import description, spacing_of, time_of
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.text import printable
 
 __all__ = ["TiffPlanes", "is_tiff", "open_tiff"]
 
@@ -31,8 +34,8 @@ _INCOMPLETE = re.compile(
 _CLASSIC_BYTES = 2**32 - 2**25  # above that, offsets need BigTIFF
 
 
-def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
-    """Open the one image of a TIFF file.
+def open_tiff(path: Path, axes: str | None, *, labels: bool = False, series: str | None = None) -> Opened:
+    """Open the one image of a TIFF file, or one of several.
 
     Parameters
     ----------
@@ -42,6 +45,8 @@ def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
         One letter per axis, as in `read_stack`; None: the file's own.
     labels
         Whether it holds labels: then three or four planes, which tifffile takes for colours, are slices.
+    series
+        Which of several images is meant (see `chosen`).
 
     Raises
     ------
@@ -51,7 +56,9 @@ def open_tiff(path: Path, axes: str | None, *, labels: bool = False) -> Opened:
     with reading(path, "a TIFF file"), _heard() as complaints:
         tif = tifffile.TiffFile(path)
         try:
-            opened = _opened(tif, axes, path, labels=labels)
+            _check_names(tif, path)
+            number = _which(tif, series, path)
+            opened = _opened(tif, number, axes, path, labels=labels)
             _check_complete(path, complaints)
         except BaseException:
             tif.close()
@@ -114,8 +121,8 @@ class TiffPlanes:
         self._tif.close()
 
 
-def _opened(tif: tifffile.TiffFile, axes: str | None, path: Path, *, labels: bool) -> Opened:
-    series = _only_series(tif, path)
+def _opened(tif: tifffile.TiffFile, number: int, axes: str | None, path: Path, *, labels: bool) -> Opened:
+    series = tif.series[number]
     if axes is None and labels and series.axes == "SYX":
         axes = "ZYX"
     n_unsqueezed = len(series.get_shape(squeeze=False))
@@ -126,20 +133,47 @@ def _opened(tif: tifffile.TiffFile, axes: str | None, path: Path, *, labels: boo
     squeeze = None if len(letters) == len(series.shape) else False
     array = zarr.open_array(series.aszarr(level=0, squeeze=squeeze), mode="r")
     sizes = dict(zip(letters, array.shape, strict=True))
-    spacing, unit = spacing_of(tif, sizes.get("Z", 1) * sizes.get("N", 1))
-    step, time_unit = time_of(tif)
+    spacing, unit = spacing_of(tif, sizes.get("Z", 1) * sizes.get("N", 1), number)
+    step, time_unit = time_of(tif, number)
     return Opened(array, letters, spacing, unit, close=tif.close, time_step=step, time_unit=time_unit)
 
 
-def _only_series(tif: tifffile.TiffFile, path: Path) -> tifffile.TiffPageSeries:
-    """Give the file's one image; smaller copies of it (thumbnails, pyramids) do not count."""
+def _check_names(tif: tifffile.TiffFile, path: Path) -> None:
+    """Refuse a file whose metadata name parts of it elsewhere than beside it: tifffile would open them."""
+    names = _named_parts(tif.ome_metadata or "")
+    if tif.is_ndtiff:
+        names |= {str(entry[1]) for entry in tifffile.read_ndtiff_index(path.with_name("NDTiff.index"))}
+    for name in names:
+        if re.search(r"[/\\:]", name) or name == "..":
+            raise InputError(
+                f"{path} names {printable(name)!r} as a part of it; paths in files are not followed: put all "
+                "parts into one folder and export them again"
+            )
+
+
+def _named_parts(ome: str) -> set[str]:
+    """Names of files in OME metadata; of metadata that are damaged, also what may be one.
+
+    They are parsed as tifffile will parse them; expat limits what entities grow to since version 2.4.1.
+    """
+    try:
+        root = ET.fromstring(ome)  # noqa: S314 # nosec B314
+        found = {element.attrib.get("FileName", "") for element in root.iter()}
+    except ET.ParseError:
+        found = {name.replace("&", "/") for name in re.findall(r"""FileName\s*=\s*["']([^"'>]*)""", ome)}
+    return found
+
+
+def _which(tif: tifffile.TiffFile, series: str | None, path: Path) -> int:
+    """Number of the image that is meant; smaller copies of one (thumbnails, pyramids) do not count."""
     tif.filehandle.seek(tif.pages.next_page_offset or 0)
     if tif.filehandle.read(tif.tiff.offsetsize) != bytes(tif.tiff.offsetsize):
         raise InputError(f"{path} is cut short: pages are missing; copy or export it again")
-    images = [image for image in tif.series if not image.keyframe.is_reduced]
-    if len(images) != 1:
-        shapes = ", ".join("x".join(map(str, image.shape)) for image in images[:3])
-        raise InputError(
-            f"{path} holds {len(images)} images ({shapes}), not one stack: save one of them as TIFF"
-        )
-    return images[0]
+    images = [number for number, image in enumerate(tif.series) if not image.keyframe.is_reduced]
+    names = [_name(tif.series[number]) for number in images]
+    return images[chosen(series, names, path, "images")]
+
+
+def _name(series: tifffile.TiffPageSeries) -> str:
+    shape = "x".join(map(str, series.shape))
+    return f"{series.name} {shape}" if series.name and not series.name.isdecimal() else shape

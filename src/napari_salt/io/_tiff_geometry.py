@@ -24,15 +24,16 @@ _OME_TIMES = {"second": "s", "millisecond": "ms", "microsecond": "µs", "minute"
 _NO_UUID = "urn:uuid:00000000-0000-0000-0000-000000000000"
 
 
-def spacing_of(tif: tifffile.TiffFile, n_slices: int) -> tuple[Spacing | None, str | None]:
+def spacing_of(tif: tifffile.TiffFile, n_slices: int, series: int = 0) -> tuple[Spacing | None, str | None]:
     """Give the voxel size (z, y, x) and its unit: "nm", "um" or "mm".
 
     Only OME and ImageJ files give the size of a voxel; the resolution of other TIFFs is meant for printing.
-    The spacing is None unless y and x are known. An unknown z is 1 for a single slice (`n_slices` is 1), else
-    None. The unit is None if the file names no unit of length that we know.
+    In an OME file it is that of the image `series`. The spacing is None unless y and x are known. An unknown
+    z is 1 for a single slice (`n_slices` is 1), else None. The unit is None if the file names no unit of
+    length that we know.
     """
     if tif.is_ome and tif.ome_metadata:
-        sizes = _ome_sizes(tif.ome_metadata)
+        sizes = _ome_sizes(tif.ome_metadata, series)
     elif tif.is_imagej:
         sizes = _imagej_sizes(tif)
     else:
@@ -45,10 +46,10 @@ def spacing_of(tif: tifffile.TiffFile, n_slices: int) -> tuple[Spacing | None, s
     return in_one_unit((z, y, x), (x_unit if z is None else z_unit, y_unit, x_unit))
 
 
-def time_of(tif: tifffile.TiffFile) -> tuple[float | None, str | None]:
+def time_of(tif: tifffile.TiffFile, series: int = 0) -> tuple[float | None, str | None]:
     """Give the time from one time point to the next and its unit, such as "second"; None if not known."""
     if tif.is_ome and tif.ome_metadata:
-        pixels = _ome_pixels(tif.ome_metadata)
+        pixels = _ome_pixels(tif.ome_metadata, series)
         unit = _TIMES.get(str(pixels.get("TimeIncrementUnit", "s")))
         step = positive(pixels.get("TimeIncrement"))
     elif tif.is_imagej:
@@ -89,18 +90,18 @@ def description(layout: Layout) -> bytes:
 _Size = tuple[float | None, str]
 
 
-def _ome_pixels(xml: str) -> Mapping[str, Any]:
-    """The metadata's Pixels element of the first image; empty if there is none."""
+def _ome_pixels(xml: str, series: int) -> Mapping[str, Any]:
+    """The metadata's Pixels element of an image; empty if there is none."""
     try:
         image = tifffile.xml2dict(xml)["OME"]["Image"]
-        pixels: Mapping[str, Any] = (image[0] if isinstance(image, list) else image)["Pixels"]
-    except (SyntaxError, KeyError, TypeError):  # XML that tifffile could not use either
+        pixels: Mapping[str, Any] = (image[series] if isinstance(image, list) else image)["Pixels"]
+    except (SyntaxError, LookupError, TypeError):  # XML that tifffile could not use either
         return {}
     return pixels
 
 
-def _ome_sizes(xml: str) -> list[_Size]:
-    pixels = _ome_pixels(xml)
+def _ome_sizes(xml: str, series: int) -> list[_Size]:
+    pixels = _ome_pixels(xml, series)
     return [
         (positive(pixels.get(f"PhysicalSize{axis}")), pixels.get(f"PhysicalSize{axis}Unit", "µm"))
         for axis in "ZYX"

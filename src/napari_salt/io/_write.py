@@ -3,7 +3,7 @@
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_salt.io._format import Layout, PlaneFile, writing
+from napari_salt.io._keeping import check_holds, not_kept
+from napari_salt.io._paths import files_of, is_pattern
 from napari_salt.io._stack import Stack
-from napari_salt.io._table import FORMATS, Fact, format_to_write
+from napari_salt.io._table import format_to_write
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 
 __all__ = [
@@ -23,12 +26,13 @@ __all__ = [
     "check_folder",
     "check_target",
     "image_writer",
+    "label_type",
     "layout_of",
-    "not_kept",
     "on_disk",
     "replacing",
     "unfinished",
     "write_labels",
+    "write_planes",
 ]
 
 _LABEL_TYPES = ("uint8", "uint16", "uint32", "int32")
@@ -79,35 +83,48 @@ class LabelWriter:
 
     A context manager, like `image_writer`. A TIFF is an OME-TIFF, a Zarr an OME-Zarr 0.5 with one chunk per
     slice, both with the spacing and unit of the image; a NIfTI that belongs to a NIfTI image keeps the
-    image's affines and units exactly.
+    image's affines and units exactly. What each format keeps is told in ``docs/formats.md``.
 
     Parameters
     ----------
     path
-        Where to write, in an existing folder; its ending decides the format (.tif, .zarr, .nii, .nii.gz).
+        Where to write, in an existing folder; its ending decides the format (.tif, .zarr, .nii, .nii.gz,
+        .seg.nrrd, .nrrd, .mha, .png, .npy, .dcm).
     like
         The image that the labels belong to; (Y, X), time points and geometry are taken from it.
     n_slices
         How many slices will be written.
     dtype
         uint8, uint16, uint32 or int32.
+    classes
+        Names and colours of the label values, for formats that keep them.
 
     Raises
     ------
     InputError
-        If the file cannot be written; the constructor and ``with`` check that before any work.
+        If the file cannot be written, or its format cannot hold such labels; the constructor and ``with``
+        check that before any work.
     ValueError
         If `n_slices` is below 1, `dtype` is another, or the ``with`` block ends before all are written.
     """
 
-    def __init__(self, path: str | Path, like: Stack, n_slices: int, dtype: npt.DTypeLike) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        like: Stack,
+        n_slices: int,
+        dtype: npt.DTypeLike,
+        classes: Sequence[ClassInfo] = (),
+    ) -> None:
         path = Path(path)
         check_target(path, like.source)
         self._shape = (n_slices, *like.data.shape[1:3])
         self._dtype = np.dtype(dtype)
         if n_slices < 1 or self._dtype.name not in _LABEL_TYPES:
             raise ValueError(f"cannot write {n_slices} slices of {self._dtype}: {_LABEL_TYPES}")
-        self._image = image_writer(path, layout_of(path, like, self._dtype, n_slices=n_slices))
+        check_holds(path, like)
+        layout = layout_of(path, like, self._dtype, n_slices=n_slices, classes=classes)
+        self._image = image_writer(path, layout)
         self._written = 0
 
     def __enter__(self) -> Self:
@@ -146,7 +163,46 @@ class LabelWriter:
             self.write(index, np.zeros(self._shape[1:], self._dtype))
 
 
-def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: Stack) -> None:
+def write_planes(path: Path, layout: Layout, planes: Iterable[npt.NDArray[Any]]) -> Iterator[int]:
+    """Write planes of whole numbers into one file, and give the number of those written after each.
+
+    Parameters
+    ----------
+    path, layout
+        As for `image_writer`; `label_type` gives the layout's type.
+    planes
+        All planes, (Y, X), of any type of whole numbers, in C order.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or a value does not fit the layout's type.
+    """
+    with image_writer(path, layout) as write:
+        for done, plane in enumerate(planes, start=1):
+            values = plane.astype(layout.dtype)
+            if not np.array_equal(values, plane):
+                raise InputError(
+                    f"slice {done - 1} has values from {plane.min()} to {plane.max()}, which files of labels "
+                    f"({layout.dtype}) cannot hold; labels are whole numbers from 0"
+                )
+            write(values)
+            yield done
+
+
+def label_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the type in which labels of `dtype` are written: the same, or the nearest that formats hold."""
+    if dtype.name in _LABEL_TYPES:
+        return dtype
+    return np.dtype(np.uint8 if dtype.kind == "b" else np.int32)
+
+
+def write_labels(
+    path: str | Path,
+    labels: npt.NDArray[Any] | da.Array,
+    like: Stack,
+    classes: Sequence[ClassInfo] = (),
+) -> None:
     """Write a label stack into one file (see `LabelWriter` for the formats).
 
     Parameters
@@ -157,11 +213,13 @@ def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: St
         (Z, Y, X) of uint8, uint16, uint32 or int32.
     like
         The image that the labels belong to.
+    classes
+        Names and colours of the label values, for formats that keep them.
 
     Raises
     ------
     InputError
-        If the file cannot be written.
+        If the file cannot be written, or its format cannot hold such labels.
     ValueError
         If `labels` have another dtype, or do not fit (Y, X) of `like`.
 
@@ -170,10 +228,11 @@ def write_labels(path: str | Path, labels: npt.NDArray[Any] | da.Array, like: St
     UserWarning
         If the format cannot hold where the image's voxels lie (see `not_kept`).
     """
+    check_holds(Path(path), like)
     lost = not_kept(Path(path), like)
     if lost:
         warnings.warn(lost, stacklevel=2)
-    with LabelWriter(path, like, len(labels), labels.dtype) as writer:
+    with LabelWriter(path, like, len(labels), labels.dtype, classes) as writer:
         for index in range(len(labels)):
             writer.write(index, np.asarray(labels[index]))
 
@@ -185,6 +244,7 @@ def layout_of(
     *,
     channels: tuple[str, ...] = (),
     n_slices: int | None = None,
+    classes: Sequence[ClassInfo] = (),
 ) -> Layout:
     """Give the layout of an image at `path` with the axes T, Z, Y, X and the geometry of `like`.
 
@@ -200,6 +260,8 @@ def layout_of(
         Names of the channels; empty for no axis C.
     n_slices
         Number of slices, by default that of `like`.
+    classes
+        Names and colours of the label values.
     """
     count = len(like.data) if n_slices is None else n_slices
     frames = like.frames if count == len(like.data) else 1
@@ -220,31 +282,9 @@ def layout_of(
         time_step=like.time_step,
         time_unit=like.time_unit,
         affine=like.affine,
+        series=like.series,
+        classes=tuple(classes),
     )
-
-
-def not_kept(path: Path, like: Stack) -> str:
-    """Say which part of the geometry of `like` a file at `path` cannot hold, or give ""."""
-    kept = format_to_write(path).keeps
-    if like.affine is not None or like.origin is not None:
-        needed: Fact = "position" if like.affine is None else "orientation"
-        lost = "position" if like.affine is None else "position and orientation"
-        if needed not in kept:
-            return (
-                f"{path} keeps the voxel size, but not the {lost} of {like.source} ({like.geometry}); write "
-                f"{_suffix_that_keeps(needed)} to keep them"
-            )
-    several = len(like.data) > like.frames
-    if several and like.spacing is not None and like.spacing[0] is None and "unknown distance" not in kept:
-        return (
-            f"{path} must name a distance between slices, which {like.source} does not tell: it says "
-            f"1 {like.unit}; write {_suffix_that_keeps('unknown distance')} to leave it open"
-        )
-    return ""
-
-
-def _suffix_that_keeps(fact: Fact) -> str:
-    return next(each.suffixes[-1] for each in FORMATS.values() if fact in each.keeps)
 
 
 def check_folder(path: Path) -> None:
@@ -274,7 +314,8 @@ def check_target(path: Path, source: Path) -> None:
     check_folder(path)
     if path.is_dir() and not written.may_replace(path):
         raise InputError(f"{path} is a folder: give another name")
-    if path.exists() and source.resolve().is_relative_to(path.resolve()):
+    inputs = files_of(source) if is_pattern(source) else [source]
+    if path.exists() and any(each.resolve().is_relative_to(path.resolve()) for each in inputs):
         raise InputError(f"{path} is the input image: write to another file")
     if path.is_file() and written.is_folder:
         raise InputError(f"{path} is a file: give another name")

@@ -1,7 +1,7 @@
 """OME-Zarr images: versions up to 0.5 are read at full resolution, 0.5 is written."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy.typing as npt
 import zarr
 
 from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
+from napari_salt.io._blosc import checked
+from napari_salt.io._classes import classes_of, image_label
 from napari_salt.io._format import Layout, Opened, reading
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.terms.errors import InputError
@@ -39,11 +41,14 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
     with reading(path, "an OME-Zarr image"):
         if not is_zarr(path):
             what = "folder" if path.is_dir() else "file"
-            raise InputError(f"{path} is a {what} but no Zarr: {_remedy(path)}")
+            raise InputError(
+                f"{path} is a {what} but no Zarr, and no images or DICOM files are in it: name an image "
+                "file, a Zarr folder, or a folder of slices"
+            )
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
             letters = _letters(axes, unnamed_axes(node.ndim), node, path)
-            return Opened(node, letters, None, None)
+            return Opened(checked(node), letters, None, None)
         images = _images(node)
         if len(images) == 1:
             return _opened(node, images[0], axes, path)
@@ -54,17 +59,6 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
         return open_zarr(path / inside[0], axes)
     which = f"such as {path / inside[0]}" if inside else "an array or an image in it"
     raise InputError(f"{path} holds {len(images) or len(inside)} OME-Zarr images, not one: name {which}")
-
-
-def _remedy(path: Path) -> str:
-    """What to do with a folder that is no Zarr, by its most frequent type of file."""
-    files = Counter(file.suffix.lower() for file in path.iterdir()) if path.is_dir() else Counter[str]()
-    suffix, count = next(iter(files.most_common(1)), ("", 0))
-    if suffix in (".dcm", ".ima"):
-        return f"convert its {count} DICOM files to .nii.gz, for example with dcm2niix or 3D Slicer"
-    if suffix in (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp"):
-        return f"join its {count} {suffix} files to one .tif, in Fiji by File > Import > Image Sequence"
-    return "name an image file or a Zarr folder"
 
 
 class ZarrPlanes:
@@ -113,7 +107,8 @@ def _about(group: zarr.Group) -> Mapping[str, Any]:
 
 def _plate(plate: zarr.Group, path: Path) -> str:
     """Message that tells which path to give instead of a whole plate of wells."""
-    wells = [str(well["path"]) for well in _about(plate)["plate"].get("wells", ())]
+    named = (str(well["path"]) for well in _about(plate)["plate"].get("wells", ()))
+    wells = [name for name in named if not Path(name).is_absolute() and ".." not in Path(name).parts]
     fields = [
         str(image["path"])
         for well in wells[:1]
@@ -141,14 +136,16 @@ def _opened(group: zarr.Group, image: Mapping[str, Any], axes: str | None, path:
     letters = _letters(axes, "".join(map(_letter, entries)), array, path)
     units = [str(entry.get("unit", "")) for entry in entries]
     steps = [*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())]
+    classes = classes_of(_about(group).get("image-label"))
     if not any(step["type"] == "scale" for step in steps):
-        return Opened(array, letters, None, None)
+        return Opened(checked(array), letters, None, None, classes=classes)
     scale, origin = _scale_and_origin(steps, array.ndim)
     spacing, unit = of_the_voxel(letters, scale, units)
     where = position(letters, origin, units) if any(origin) else None
     time = letters.find("T")
-    every = (None, None) if time < 0 else (scale[time], units[time] or None)
-    return Opened(array, letters, spacing, unit, where, None, None, *every)
+    step, time_unit = (None, None) if time < 0 else (scale[time], units[time] or None)
+    opened = Opened(checked(array), letters, spacing, unit, where, time_step=step, time_unit=time_unit)
+    return replace(opened, classes=classes)
 
 
 def _letters(axes: str | None, found: str, array: Any, path: Path) -> str:
@@ -197,7 +194,7 @@ def _metadata(layout: Layout) -> dict[str, Any]:
     if layout.channels:
         metadata["omero"] = {"channels": [_channel(name, layout.dtype) for name in layout.channels]}
     else:
-        metadata["image-label"] = {}
+        metadata["image-label"] = image_label(layout.classes)
     return metadata
 
 

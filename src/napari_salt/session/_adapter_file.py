@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from napari_salt.terms.card import AdapterCard
-from napari_salt.terms.text import unpathed
+from napari_salt.terms.text import printable, unpathed
 
 __all__ = ["LoadedAdapter"]
 
@@ -49,5 +49,5 @@ class LoadedAdapter:
         if self.card.name:
             return self.card.name
         if self.path is not None:
-            return self.path.name.removesuffix(".safetensors").removesuffix(".salt")
+            return printable(self.path.name).removesuffix(".safetensors").removesuffix(".salt")
         return " ".join(info.name for info in self.card.shown_classes[:3])

@@ -6,22 +6,30 @@ import contextlib
 import json
 import os
 import re
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 import platformdirs
 
 from napari_salt.session._flat_stack import PaintSnapshot
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError
-from napari_salt.terms.files import whole_file, write_adapter_file
+from napari_salt.terms.files import private_folder, whole_file, write_adapter_file
 
 __all__ = ["Autosave", "Saved"]
 
 KEPT = 20
 PAINT, ADAPTER = ".paint.npz", ".salt.safetensors"
+
+
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, TypeError, BadZipFile, zlib.error, RecursionError)
+"""What reading a damaged .npz file raises."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ class Autosave:
         """
         path = self._path(image, PAINT)
         arrays = {str(index): plane for index, plane in snapshot.planes.items()}
-        about = json.dumps({"shape": snapshot.shape})
+        about = json.dumps({"shape": snapshot.shape, "marks": snapshot.marks})
         try:
             with whole_file(path) as file:
                 np.savez_compressed(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
@@ -103,16 +111,18 @@ class Autosave:
             If the file is damaged or gone.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                shape = json.loads(str(file["about"]))["shape"]
+            with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
+                about = json.loads(str(file["about"]))
+                shape, marks = about["shape"], _marks(about.get("marks", {}))
                 planes = {int(name): file[name] for name in file.files if name != "about"}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+            _check_paint(shape, planes)
+        except UNREADABLE as error:
             raise InputError(f"{path} is no autosaved paint ({error}); choose another") from error
-        return PaintSnapshot(shape, planes)
+        return PaintSnapshot(shape, planes, marks)
 
     def _path(self, image: str, suffix: str) -> Path:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
         except OSError as error:
             raise InputError(
                 f"the folder {self.folder} for autosaves cannot be made ({error.strerror}); set "
@@ -125,3 +135,18 @@ class Autosave:
     def _tidy(self) -> None:
         for saved in self.entries()[KEPT:]:
             saved.path.unlink(missing_ok=True)
+
+
+def _check_paint(shape: Any, planes: Mapping[int, Any]) -> None:
+    """Raise ValueError if the planes are not slices of labels of that shape."""
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(side) is int for side in shape)):
+        raise ValueError("its shape is not that of slices")
+    for index, plane in planes.items():
+        if not 0 <= index < shape[0] or list(plane.shape) != shape[1:] or plane.dtype.kind not in "iu":
+            raise ValueError(f"slice {index} is not one of whole numbers in the shape {shape}")
+
+
+def _marks(read: dict[str, str]) -> dict[int, Unpainted]:
+    """What unpainted means by slice, from JSON."""
+    known: dict[str, Unpainted] = {"background": "background", "ignore": "ignore"}
+    return {int(index): known[meaning] for index, meaning in read.items()}

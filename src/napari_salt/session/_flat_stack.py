@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_salt.terms.config import Unpainted
+
 __all__ = ["MAX_COLOUR_CHANNELS", "FlatStack", "PaintSnapshot"]
 
 MAX_COLOUR_CHANNELS = 3
@@ -75,9 +77,17 @@ class PaintSnapshot:
         (Z, Y, X).
     planes
         Copies of the painted slices, (Y, X), by position.
+    marks
+        What unpainted means on single slices, by position: "background", or "ignore" for unknown.
     """
 
-    def __init__(self, shape: Sequence[int], planes: Mapping[int, NDArray[Any]]) -> None:
+    def __init__(
+        self,
+        shape: Sequence[int],
+        planes: Mapping[int, NDArray[Any]],
+        marks: Mapping[int, Unpainted] | None = None,
+    ) -> None:
+        self.marks = dict(marks or {})
         self.shape: tuple[int, ...] = tuple(shape)
         self.planes = dict(planes)
         self.dtype = next(iter(self.planes.values()), np.zeros(0, np.uint8)).dtype

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from psygnal import SignalInstance
 
@@ -30,12 +30,15 @@ class SessionJob:
         What is done before the work itself, such as a download, or "".
     warnings
         Warnings of the engine since the job began, each once; they stay after its end.
+    fraction
+        Share of the job that is done, 0 to 1.
     """
 
     def __init__(self, session: SessionState, changed: SignalInstance) -> None:
         self._session, self._changed = session, changed
         self.note = ""
         self.warnings: list[str] = []
+        self.fraction = 0.0
         self._progress: JobProgress | None = None
 
     def on_warning(self, text: str) -> None:
@@ -49,6 +52,10 @@ class SessionJob:
         self.note = text
         self._show(fraction, text)
         self._changed.emit()
+
+    def on_message(self, message: Any) -> None:
+        """Handle a message of the engine."""
+        raise NotImplementedError
 
     @property
     def kept(self) -> str:
@@ -66,9 +73,11 @@ class SessionJob:
         """Show a progress bar that can be cancelled."""
         self.note = ""
         self.warnings = []
+        self.fraction = 0.0
         self._progress = JobProgress(title, self._session.stop)
 
     def _show(self, fraction: float, text: str = "") -> None:
         """Move the progress bar to `fraction` (0 to 1)."""
+        self.fraction = fraction
         if self._progress is not None:
             self._progress.show(fraction, text)

@@ -13,30 +13,47 @@ from napari.layers import Image, Labels, Layer
 from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
+from napari_salt.results.table import Table
 from napari_salt.session._image_source import ImageSource
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
+from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.text import shortened, unpathed
 
 __all__ = [
+    "FILE",
     "PLACEMENT",
     "Output",
     "Overlay",
     "accept_mask",
+    "adapter_of",
+    "add_difference",
+    "add_objects",
     "align",
     "camera_of",
     "class_color",
+    "color_of",
     "colormap_of",
+    "holds_objects",
     "made_by_us",
+    "names_in",
     "new_labels",
+    "options_of_result",
+    "recolored",
+    "replace_value",
+    "set_features",
 ]
 
 
 PLACEMENT = ("scale", "translate", "rotate", "shear", "affine")
 """Properties that place a layer in the world."""
 
+DIFFERENCE = {1: "#ff7f0e", 2: "#1f77b4", 3: "#d62728"}
+"""Colour of what only the first of two results has, only the second, and of another class."""
+
 OURS, MADE_BY = "napari-salt", "napari-salt: made by"
-"""Keys in the metadata of layers that this plugin makes."""
+CLASSES, FEATURES, FILE = "napari-salt: classes", "napari-salt: features", "napari-salt: file"
+"""Keys in the metadata of layers that this plugin makes; `CLASSES`: name by label value, none for objects."""
 
 
 class Overlay:
@@ -103,6 +120,8 @@ class Output:
         assignments.
     classes
         Of the adapter; their names go into those of the probability layers.
+    named
+        Classes whose values the labels hold; empty for numbers of objects.
     colormap
         Of the labels layer; None for napari's own.
     probabilities
@@ -121,12 +140,18 @@ class Output:
         colormap: Any,
         probabilities: Sequence[Any] = (),
         made_by: Mapping[str, Any] | None = None,
+        named: Sequence[ClassInfo] = (),
     ) -> None:
         self._source = source
         self._viewer = viewer
         placement = source.placement()
         about = {OURS: "result", MADE_BY: dict(made_by or {})}
-        self.layer = Labels(data, name=name, colormap=colormap, metadata=about, **placement)
+        names = {info.value: info.name for info in named}
+        features = {"index": [*names], "class": [*names.values()]} if names else None
+        holds = {**about, CLASSES: names}
+        self.layer = Labels(
+            data, name=name, colormap=colormap, metadata=holds, features=features, **placement
+        )
         _add_behind(viewer, self.layer)
         self._maps = []
         for info, values in zip(classes, probabilities, strict=False):
@@ -157,6 +182,64 @@ class Output:
             layer.data[place] = values
             if layer.visible:
                 layer.refresh()
+
+
+def names_in(layer: Labels) -> dict[int, str]:
+    """Names of the layer's classes by label value, as far as this plugin has stored them."""
+    return dict(layer.metadata.get(CLASSES, {}))
+
+
+def holds_objects(layer: Labels) -> bool:
+    """Whether the values of a layer that this plugin made are numbers of objects."""
+    return CLASSES in layer.metadata and not layer.metadata[CLASSES]
+
+
+def adapter_of(layer: Labels) -> str:
+    """Digest of the adapter that made the layer, or "", also if that was made by the base alone."""
+    made_by = layer.metadata.get(MADE_BY, {})
+    return "" if made_by.get("base alone") else str(made_by.get("adapter", ""))
+
+
+def options_of_result(layer: Labels) -> dict[str, Any]:
+    """Options of the segmentation that made the layer, by name."""
+    return dict(layer.metadata.get(MADE_BY, {}).get("options", {}))
+
+
+def add_objects(viewer: Any, source: ImageSource, labels: Labels, numbers: NDArray[np.int32]) -> Labels:
+    """Add a layer with the numbers of the objects of `labels`."""
+    made_by = {**labels.metadata.get(MADE_BY, {}), "objects of": labels.name}
+    about = {OURS: "result", MADE_BY: made_by, CLASSES: {}}
+    layer = Labels(numbers, name=f"{labels.name} objects", metadata=about, **source.placement())
+    _add_behind(viewer, layer)
+    return layer
+
+
+def add_difference(viewer: Any, source: ImageSource, data: Any, names: Mapping[int, str]) -> Labels:
+    """Add a layer that shows where two results differ, with what each value means."""
+    infos = [ClassInfo(value, name[:MAX_CLASS_NAME], DIFFERENCE[value]) for value, name in names.items()]
+    layer = Labels(
+        data,
+        name="difference",
+        colormap=colormap_of(infos),
+        metadata={OURS: "difference"},
+        features={"index": [*names], "difference": [*names.values()]},
+        **source.placement(),
+    )
+    _add_behind(viewer, layer)
+    layer.editable = False
+    return layer
+
+
+def set_features(layer: Labels, key: str, table: Table) -> bool:
+    """Make the table the layer's features, row by label value in the column `key`.
+
+    False, and nothing is changed, if the layer has features that this plugin has not made.
+    """
+    if len(layer.features.columns) and FEATURES not in layer.metadata and not made_by_us(layer):
+        return False
+    layer.features = {"index": table[key], **table.columns}
+    layer.metadata[FEATURES] = True
+    return True
 
 
 def camera_of(viewer: Any) -> Any:
@@ -203,9 +286,34 @@ def accept_mask(labels: Labels, source: ImageSource, index: int, mask: NDArray[n
 
 def class_color(labels: Labels, value: int) -> str:
     """The colour that the layer gives to `value`, as "#rrggbb"."""
-    color = labels.get_color(value)
-    red, green, blue = (0.5, 0.5, 0.5) if color is None else np.asarray(color)[:3]
+    return color_of(labels.colormap, value)
+
+
+def color_of(colormap: Any, value: int) -> str:
+    """The colour that a label colormap of napari's gives to `value`, as "#rrggbb"; grey without one."""
+    red, green, blue = (0.5, 0.5, 0.5) if colormap is None else np.asarray(colormap.map(value))[:3]
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def recolored(labels: Labels, value: int, color: str) -> DirectLabelColormap:
+    """The layer's colours of the label values up to 255, with another "#rrggbb" for `value`."""
+    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
+    for each in range(1, 256):
+        shown = labels.get_color(each)
+        colors[each] = "transparent" if shown is None else shown
+    colors[value] = color
+    return DirectLabelColormap(color_dict=colors)
+
+
+def replace_value(labels: Labels, source: ImageSource, slices: Sequence[int], value: int, other: int) -> None:
+    """Set all pixels of `value` on these slices to `other`, in one step of napari's undo history."""
+    found = []
+    for index in slices:
+        place = source.place(index)
+        rows, columns = np.nonzero(np.asarray(labels.data[place]) == value)
+        found.append((*(np.full(rows.shape, i) for i in place), rows, columns))
+    if found:
+        labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*found, strict=True)), other)
 
 
 def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
@@ -216,7 +324,7 @@ def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
 
 
 def made_by_us(layer: Layer) -> str:
-    """The role of a layer that this plugin made: "overlay" or "result"; "" for other layers."""
+    """The role of a layer that this plugin made: "overlay", "result" or "difference"; "" for other layers."""
     return str(layer.metadata.get(OURS, ""))
 
 

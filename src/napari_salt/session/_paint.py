@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_salt._guard import Connections, Reports
 from napari_salt.session._flat_stack import FlatStack, PaintSnapshot
+from napari_salt.session._guard import Connections, Reports
 from napari_salt.session._image_source import ImageSource
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.paint_checks import Lines, lines_of, painted_across
 
@@ -100,10 +101,16 @@ class PaintTable:
             sorted({place for lines in self._lines.values() for name, place in lines if name == axis})
         )
 
-    def snapshot(self) -> PaintSnapshot:
-        """Copy the painted slices as they are now."""
-        planes = {index: self._labels[index].copy() for index in self.slices}
-        return PaintSnapshot(self._labels.shape, planes)
+    @property
+    def counts(self) -> dict[int, dict[int, int]]:
+        """Pixels by slice and label value, as far as counted: a copy, to compare with later."""
+        return {index: dict(counts) for index, counts in self._counts.items()}
+
+    def snapshot(self, marks: Mapping[int, Unpainted] | None = None) -> PaintSnapshot:
+        """Copy the painted slices as they are now, and those that `marks` say are complete."""
+        empty = [index for index, meaning in (marks or {}).items() if meaning == "background"]
+        planes = {index: self._labels[index].copy() for index in sorted({*self.slices, *empty})}
+        return PaintSnapshot(self._labels.shape, planes, marks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +125,8 @@ class Pair:
         """Both layers' names."""
         return f"{self.labels.name} on {self.source.layer.name}"
 
-    def snapshot(self) -> PaintSnapshot:
-        """Copy the painted slices as they are now.
+    def snapshot(self, marks: Mapping[int, Unpainted] | None = None) -> PaintSnapshot:
+        """Copy the painted slices as they are now, with `marks` (see `PaintTable.snapshot`).
 
         Raises
         ------
@@ -130,7 +137,7 @@ class Pair:
         table.count()
         if not table.slices:
             raise InputError(f"nothing is painted on {self.name}; paint there, or drop the pair")
-        return table.snapshot()
+        return table.snapshot(marks)
 
 
 class PaintWatch:
@@ -192,7 +199,7 @@ class PaintWatch:
         elif self._ended:
             found, self._ended, self._found = self._found, False, False
             if not found:  # an edit on other slices, such as by a script
-                self._mark(range(len(self.table)))
+                self.mark(range(len(self.table)))
                 return self.count(seconds) or changed
         return changed
 
@@ -201,14 +208,15 @@ class PaintWatch:
         self.table.stale.update(range(len(self.table)))
         return self.table.count()
 
-    def _mark(self, indices: Iterable[int]) -> None:
+    def mark(self, indices: Iterable[int]) -> None:
+        """Count these slices anew, now and at each undo."""
         indices = set(indices)
         self._edited |= indices
         self.table.stale |= indices
 
     def _on_edit(self) -> None:
         """A brush is moving; its stroke goes on."""
-        self._mark(self._source.slices_in_reach(self._labels, self._viewer.dims))
+        self.mark(self._source.slices_in_reach(self._labels, self._viewer.dims))
         self._touched()
 
     def _on_stroke(self) -> None:

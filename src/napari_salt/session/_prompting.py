@@ -38,6 +38,8 @@ class Prompting:
         self._prompt: Prompt | None = None
         self._mask: Mask | None = None
         self._number = 0
+        self._hovered = 0
+        self._embedded = (0, 0)
         self.active = False
         self.seconds: float | None = None
 
@@ -77,6 +79,18 @@ class Prompting:
                 self.clear()
             self._send(Prompt(index))
 
+    def hover(self, y: float, x: float) -> None:
+        """Show the mask that a click at a position would give, in pixels of the current slice.
+
+        Only before the first click, while the embedding is there and nothing else is computed; one at a time.
+        """
+        session = self._session
+        if not self.active or self._prompt is not None or self._hovered or session.job:
+            return
+        if self._embedded == (id(session.source), session.current_slice):
+            self._hovered = -self._number - 1  # tells it from the answers to clicks
+            self._send(Prompt(session.current_slice, ((y, x),), (True,)), self._hovered)
+
     def add_point(self, y: float, x: float, *, positive: bool) -> None:
         """Prompt with one more point, in pixels of the current slice."""
         prompt = self._current()
@@ -88,15 +102,27 @@ class Prompting:
         self._ask(Prompt(prompt.index, prompt.points, prompt.positive, (top, left, bottom, right)))
 
     def on_mask(self, message: Mask) -> None:
-        """Show the mask of the newest prompt."""
+        """Show the mask of the newest prompt, or of the place under the mouse."""
         session = self._session
-        if message.mask is None or message.number != self._number or session.source is None:
+        if message.mask is None:
+            self._embedded = id(session.source), message.index
+        elif message.number < 0:
+            wanted = message.number == self._hovered and self._prompt is None and self.active
+            self._hovered = 0
+            if wanted and message.index == session.current_slice:
+                self._show(message)
+        elif message.number == self._number and session.source is not None:
+            self._mask, self.seconds = message, message.seconds
+            self._show(message)
+            session.changed.prompt.emit()
+
+    def _show(self, message: Mask) -> None:
+        session = self._session
+        if message.mask is None or session.source is None:
             return
-        self._mask, self.seconds = message, message.seconds
         value = session.labels.selected_label if session.labels is not None else 1
         shown = (message.mask * value).astype(label_dtype((value,)))
         self._overlay.show(session.source, Preview(message.index, 0, 0, shown), session.colormap)
-        session.changed.prompt.emit()
 
     def on_failed(self, message: Failed) -> None:
         """Report the failure and take no more clicks: each would fail again."""
@@ -120,6 +146,7 @@ class Prompting:
         self._prompt = self._mask = None
         self._number += 1
         self._overlay.remove()
+        self._hovered = 0
         self._session.changed.prompt.emit()
 
     def _current(self) -> Prompt:
@@ -133,7 +160,7 @@ class Prompting:
         self._number += 1
         self._send(prompt)
 
-    def _send(self, prompt: Prompt) -> None:
+    def _send(self, prompt: Prompt, number: int | None = None) -> None:
         session = self._session
         assert session.source is not None  # noqa: S101 (there is a slice to click on)
         image = session.engine.offer(session.source.stack)
@@ -143,7 +170,7 @@ class Prompting:
                 image=image,
                 index=prompt.index,
                 base=options.base,
-                number=self._number,
+                number=self._number if number is None else number,
                 points=prompt.points,
                 positive=prompt.positive,
                 box=prompt.box,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,8 @@ class Result:
         What the output was made with (see `Segmenting._key`).
     objects
         Whether it shall hold numbers of objects instead of classes.
+    training
+        How the adapter was trained: saving changes its bytes, but not this.
     wanted
         Slices that were asked for.
     done
@@ -53,6 +55,7 @@ class Result:
     output: Output
     key: Any
     objects: bool
+    training: Mapping[str, Any]
     wanted: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
     final: set[int] = field(default_factory=set)
@@ -89,6 +92,18 @@ class Segmenting(SessionJob):
             return ()
         numbered = self._session.options.segment.objects  # numbered anew in each run
         return result.left if result.key == self._key() and not numbered else ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole stack has been segmented with the present adapter, and the layer is there."""
+        result, session = self._result, self._session
+        return (
+            result is not None
+            and session.adapter is not None
+            and result.output.alive
+            and result.training == session.adapter.card.training
+            and len(result.done) == session.slice_count
+        )
 
     @property
     def kept(self) -> str:
@@ -243,9 +258,14 @@ class Segmenting(SessionJob):
                 raise InputError("probability layers need memory; raise the memory limit, or switch them off")
             maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
         colormap = None if session.options.segment.objects else session.colormap  # None: napari's own
-        made_by = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
-        output = Output(session.viewer, source, name, data, adapter.card.classes, colormap, maps, made_by)
-        return Result(output, self._key(), session.options.segment.objects)
+        made_by: dict[str, Any] = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
+        if not session.adapted:
+            made_by["base alone"] = True
+        classes = adapter.card.classes
+        shown = () if session.options.segment.objects else {info.value for info in adapter.card.shown_classes}
+        named = [info for info in session.classes if info.value in shown]
+        output = Output(session.viewer, source, name, data, classes, colormap, maps, made_by, named)
+        return Result(output, self._key(), session.options.segment.objects, adapter.card.training)
 
     def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:
         folder = self._session.options.folder

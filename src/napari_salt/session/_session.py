@@ -11,17 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from napari.layers import Image
+from napari.layers import Image, Labels
 
-from napari_salt._guard import connect
 from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
+from napari_salt.session._comparing import Comparing
+from napari_salt.session._guard import connect
 from napari_salt.session._image_source import ImageSource
-from napari_salt.session._layers import new_labels
+from napari_salt.session._job import SessionJob
+from napari_salt.session._layers import made_by_us, new_labels
+from napari_salt.session._measuring import Measuring
+from napari_salt.session._painting import Painting
 from napari_salt.session._previewing import Previewing
 from napari_salt.session._prompting import Prompting
+from napari_salt.session._reporting import Reporting
+from napari_salt.session._saving import Saving
 from napari_salt.session._segmenting import Segmenting
 from napari_salt.session._state import Ask, SessionState
 from napari_salt.session._suggesting import Suggesting
@@ -50,13 +56,21 @@ class Session(SessionState):
         self.training = Training(self)
         self.segmenting = Segmenting(self)
         self.suggesting = Suggesting(self)
-        self._parts: dict[str, Training | Segmenting | Suggesting] = {
+        self.measuring = Measuring(self)
+        self.saving = Saving(self)
+        self.comparing = Comparing(self, self.measuring)
+        self.reporting = Reporting(self, self.measuring)
+        self._parts: dict[str, SessionJob] = {
             "train": self.training,
             "segment": self.segmenting,
             "suggest": self.suggesting,
+            "measure": self.measuring,
+            "write": self.saving,
         }
         self.previewing = Previewing(self)
         self.prompting = Prompting(self)
+        self.painting = Painting(self, self.prompting)
+        connect(self.changed.labels, self.painting.follow)
         self._engine_messages = connect(self.engine.message, self._on_message)
 
     # What is worked on ------------------------------------------------------------------------------
@@ -90,8 +104,34 @@ class Session(SessionState):
         self.previewing.clear()
         self.prompting.clear()
         self.suggesting.clear()
+        self.measuring.clear()
         self.changed.image.emit()
         self.set_labels(self.labels)
+
+    def follow_layers(self) -> None:
+        """Follow added and removed layers; if nothing is chosen, choose the last image and fitting labels."""
+        layers = self.viewer.layers
+        if self.labels is not None and self.labels not in layers:
+            self.set_labels(None)
+        if self.source is not None and self.source.layer not in layers:
+            self.set_image(None)
+        for pair in self.pairs:
+            if pair.labels not in layers or pair.source.layer not in layers:
+                self.drop_pair(pair.labels)
+        if self.source is None:
+            images = [layer for layer in layers if isinstance(layer, Image)]
+            if images:
+                self.set_image(images[-1])
+        if self.labels is None and self.source is not None:
+            fitting = [layer for layer in layers if self._fits(layer)]
+            if fitting:
+                self.set_labels(fitting[-1])
+
+    def _fits(self, layer: Any) -> bool:
+        source = self.source
+        if source is None or made_by_us(layer) or not isinstance(layer, Labels) or layer.multiscale:
+            return False
+        return tuple(layer.data.shape) == source.label_shape
 
     # Adapters ---------------------------------------------------------------------------------------
 
@@ -123,6 +163,7 @@ class Session(SessionState):
             self.problem.emit(str(error), "adapter")
             return False
         self.set_adapter(LoadedAdapter(content, card, path))
+        self.training.saved(LoadedAdapter(content, card, path))
         return True
 
     def reset_adapter(self) -> None:
@@ -138,6 +179,14 @@ class Session(SessionState):
         self.suggesting.clear()
         self.previewing.refresh() if adapter else self.previewing.clear()
         self.changed.adapter.emit()
+
+    def bring_back(self, number: int) -> None:
+        """Use the adapter of training `number` of this session again."""
+        kept = any(self.training.in_use(run) for run in self.training.runs)
+        if self.busy:
+            self.problem.emit(self.busy, "train")
+        elif kept or self.may_discard_adapter():
+            self.set_adapter(self.training.show_run(number).adapter)
 
     def compare(self, adapted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
         """Preview and segment with the adapter, or with the base model alone."""
@@ -170,6 +219,7 @@ class Session(SessionState):
         for index, plane in snapshot.planes.items():
             data[self.source.place(index)] = plane
         layer.data = data
+        self.marked[layer] = snapshot.marks
         self.set_labels(layer)
 
     # Jobs -------------------------------------------------------------------------------------------
@@ -185,7 +235,9 @@ class Session(SessionState):
         self.job = ""
 
     def run(self, kind: str, job: Job) -> None:
-        """Start a job: "train", "segment" or "suggest"; then refresh the preview."""
+        """Start a job (see `JOBS`); then refresh the preview."""
+        if kind == "segment":
+            self.measuring.clear()
         super().run(kind, job)
         self.previewing.refresh()
 

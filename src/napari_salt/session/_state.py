@@ -7,25 +7,28 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from napari.layers import Labels
 from psygnal import Signal, SignalGroup
 
-from napari_salt._guard import Connections, Reports
 from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._messages import Failed, Job, Stop
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._guard import Connections, Reports
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._layers import PLACEMENT, align, class_color, colormap_of, new_labels
 from napari_salt.session._options import Options
 from napari_salt.session._paint import PaintTable, PaintWatch, Pair
 from napari_salt.terms.card import AdapterCard, ClassInfo
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.planes import AXES, Plane
+from napari_salt.terms.text import printable
 
 __all__ = ["Ask", "Changes", "SessionState"]
 
@@ -33,6 +36,15 @@ logger = logging.getLogger(__name__)
 
 COUNTING_SECONDS = 0.2
 """Seconds that counting the paint may block the GUI; the rest is counted later in small parts."""
+
+JOBS = {
+    "train": "training",
+    "segment": "segmenting",
+    "suggest": "looking for slices to paint",
+    "measure": "measuring",
+    "write": "saving labels",
+}
+"""What is done in each job."""
 
 Ask = Callable[[str, Sequence[str]], str | None]
 """Asks the user a question with some answers; gives the answer, or None for "cancel"."""
@@ -52,6 +64,8 @@ class Changes(SignalGroup):
     suggestions = Signal()
     prompt = Signal()
     preview = Signal()
+    results = Signal()
+    tool = Signal()
     touched = Signal()
 
 
@@ -75,6 +89,10 @@ class SessionState:
         The signals of changes.
     pairs
         Images and labels that training uses in addition to the chosen ones.
+    added_classes
+        Label values of classes that are listed before they are painted.
+    marked
+        By labels layer, what unpainted means on the slices that the user has marked, by position.
     problem
         Emits one line for the user, and the name of the control at fault or "".
     """
@@ -94,6 +112,8 @@ class SessionState:
         self.adapter: LoadedAdapter | None = None
         self.adapted = True
         self.class_names: dict[int, str] = {}
+        self.added_classes: set[int] = set()
+        self.marked: WeakKeyDictionary[Labels, dict[int, Unpainted]] = WeakKeyDictionary()
         self.job = ""
         self._watch: PaintWatch | None = None
         self._reports = Reports()
@@ -182,6 +202,17 @@ class SessionState:
         """What is painted on the labels layer, if it fits the image."""
         return None if self._watch is None else self._watch.table
 
+    @property
+    def marks(self) -> Mapping[int, Unpainted]:
+        """What unpainted means on the marked slices of the chosen labels layer, by position."""
+        return {} if self.labels is None else self.marked.get(self.labels, {})
+
+    def is_complete(self, index: int) -> bool:
+        """Whether unpainted pixels of the slice are background: as it is marked, else by the option."""
+        painted = self.paint is not None and index in self.paint.slices
+        default = self.options.train.unpainted if painted else "ignore"
+        return self.marks.get(index, default) == "background"
+
     def count_paint(self) -> None:
         """Count what is painted on all slices."""
         if self._watch is not None and self._watch.count_all():
@@ -191,6 +222,17 @@ class SessionState:
         """Count what is painted on the slices that may have changed, for about `seconds`."""
         if self._watch is not None and self._watch.count(seconds):
             self.changed.paint.emit()
+
+    def edited(self, slices: Sequence[int]) -> None:
+        """Count slices anew that were just edited, now and at each undo."""
+        if self._watch is not None:
+            self._watch.mark(slices)
+        self.recount()
+
+    @property
+    def slice_count(self) -> int:
+        """Number of slices of the image."""
+        return 0 if self.source is None else int(self.source.stack.shape[0])
 
     @property
     def current_slice(self) -> int:
@@ -222,12 +264,19 @@ class SessionState:
         painted = self.paint.values if self.paint else ()
         background = self.options.background_label
         rows = []
-        for value in sorted({*infos, *painted}):
+        for value in sorted({*infos, *painted, *self.added_classes}):
             known = infos.get(value, ClassInfo(value, f"{kind} {value}", "#808080"))
             name = "background" if value == background else self.class_names.get(value, known.name)
             color = class_color(self.labels, value) if self.labels is not None else known.color
             rows.append(ClassInfo(value, name, color))
         return tuple(rows)
+
+    @property
+    def selected_class(self) -> ClassInfo:
+        """The class that is painted with."""
+        value = 1 if self.labels is None else int(self.labels.selected_label)
+        known = {info.value: info for info in self.classes}
+        return known.get(value, ClassInfo(value, self.class_names.get(value, f"class {value}"), "#808080"))
 
     def name_class(self, value: int, name: str) -> None:
         """Call the class `name`."""
@@ -257,7 +306,7 @@ class SessionState:
         self.changed.adapter.emit()
 
     def run(self, kind: str, job: Job) -> None:
-        """Start a job: "train", "segment" or "suggest"."""
+        """Start a job, one of `JOBS`."""
         self.job = kind
         self.engine.start(job)
         self.changed.job.emit()
@@ -270,8 +319,7 @@ class SessionState:
     @property
     def busy(self) -> str:
         """Why no job can start now, or ""."""
-        names = {"train": "training", "segment": "segmenting", "suggest": "looking for slices to paint"}
-        return f"napari-salt is {names[self.job]}; stop it first" if self.job else ""
+        return f"napari-salt is {JOBS[self.job]}; stop it first" if self.job else ""
 
     @property
     def no_image(self) -> str:
@@ -286,7 +334,7 @@ class SessionState:
     def tell(self, failure: Failed, kept: str = "") -> None:
         """Report a failure of the engine and what is `kept`; a traceback goes to the log."""
         if failure.details:
-            logger.error("%s\n%s", failure.message, failure.details)
+            logger.error("%s", printable(f"{failure.message}\n{failure.details}", "\n"))
         text = f"{failure.message}; {kept}" if kept else failure.message
         self.problem.emit(text, failure.fault or failure.request.lower())
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from napari_salt.engine._messages import (
     Train,
     Trained,
 )
+from napari_salt.session._history import History, Run
 from napari_salt.session._job import SessionJob
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.errors import SaltError
@@ -27,69 +28,18 @@ from napari_salt.terms.stack import common_group
 if TYPE_CHECKING:
     from napari.layers import Labels
 
+    from napari_salt.session._adapter_file import LoadedAdapter
     from napari_salt.session._flat_stack import PaintSnapshot
     from napari_salt.session._image_source import ImageSource
     from napari_salt.session._state import SessionState
 
-__all__ = ["History", "Training"]
+__all__ = ["Training"]
 
 STROKES = (
     "The paint looks like strokes, but what is not painted counts as background on a painted slice. "
     "What does unpainted mean here?"
 )
 UNKNOWN, BACKGROUND = "Unknown (strokes)", "Background"
-
-
-@dataclass
-class History:
-    """The course of a training, for the plot and the text below it.
-
-    Parameters
-    ----------
-    steps, losses
-        Loss by step.
-    scores
-        Steps with the held-out Dice by label value, of the classes that could be scored.
-    forest
-        Held-out Dice by label value of a random forest on the same paint.
-    verdict
-        That the forest does better, or "".
-    help
-        What would help most.
-    message
-        Latest message of the training to the user.
-    fraction
-        Share of the budget used up, 0 to 1.
-    seconds
-        Since the start.
-    """
-
-    steps: list[int] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
-    scores: list[tuple[int, Mapping[int, float]]] = field(default_factory=list)
-    forest: Mapping[int, float] = field(default_factory=dict)
-    verdict: str = ""
-    help: str = ""
-    message: str = ""
-    fraction: float = 0.0
-    seconds: float = 0.0
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Expected seconds to the end; None during the first 2 % of the budget."""
-        if self.fraction < 0.02:
-            return None
-        return self.seconds * (1 - self.fraction) / self.fraction
-
-    @property
-    def best_dice(self) -> float | None:
-        """Best held-out Dice so far, as the mean over the classes; None if not measured."""
-        return max((fmean(dice.values()) for _, dice in self.scores), default=None)
-
-    def curve(self, value: int) -> tuple[list[int], list[float]]:
-        """Steps and held-out Dice of one class."""
-        points = [(step, dice[value]) for step, dice in self.scores if value in dice]
-        return [step for step, _ in points], [dice for _, dice in points]
 
 
 class Training(SessionJob):
@@ -102,7 +52,16 @@ class Training(SessionJob):
         self._kept = False
         self._again = False
         self._candidate: bytes | None = None
+        self.runs: list[Run] = []
+        self._running = False
+        self._learnt: dict[int, dict[int, int]] = {}
         self.history = History()
+
+    @property
+    def new_paint(self) -> bool:
+        """Whether there is other paint than at the start of the last training."""
+        paint = self._session.paint
+        return paint is not None and bool(paint.slices) and paint.counts != self._learnt
 
     @property
     def cannot(self) -> str:
@@ -137,8 +96,16 @@ class Training(SessionJob):
 
     def _one_class_only(self) -> str:
         background, paint = self._session.options.background_label, self._session.paint
-        if background is not None and paint is not None:
-            if background not in paint.values:
+        if paint is None or not paint.slices:
+            return ""
+        complete = any(self._session.is_complete(index) for index in {*paint.slices, *self._session.marks})
+        if background is None and not complete:
+            return (
+                "all painted slices are marked as strokes, and nothing says what background is; mark a slice "
+                "as complete, or let unpainted be unknown (2 Paint, details) and paint some background"
+            )
+        if background is not None:
+            if background not in paint.values and not complete:
                 return (
                     f"paint some background with label {background}, since unpainted means nothing; or "
                     "let unpainted mean background"
@@ -159,14 +126,16 @@ class Training(SessionJob):
         go_on = session.options.go_on and session.adapter is not None
         if not go_on and not session.may_discard_adapter():
             return
-        snapshot = session.paint.snapshot()
+        snapshot = session.paint.snapshot(session.marks)
+        self._learnt = session.paint.counts
         objects = session.options.train.painted == "objects"
         names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
         colors = {info.value: info.color for info in session.classes}
         try:
+            others = session.other_pairs
             pairs = [
                 (session.source, snapshot),
-                *((pair.source, pair.snapshot()) for pair in session.other_pairs),
+                *((pair.source, pair.snapshot(session.marked.get(pair.labels))) for pair in others),
             ]
             group = common_group([(source.layer.name, source.group) for source, _ in pairs])
             plane = session.plane
@@ -178,6 +147,7 @@ class Training(SessionJob):
             session.problem.emit(str(error), "train")
             return
         self.history = History()
+        self._running = True
         self._file, self._kept, self._candidate = None, go_on, None
         self._begin("SALT training")
         self.note = "loading the base model"
@@ -190,6 +160,7 @@ class Training(SessionJob):
                         labels=session.engine.offer(paint),
                         pixel_size=source.pixel_size,
                         voxels=source.voxels,
+                        marks=paint.marks,
                     )
                     for source, paint in pairs
                 ),
@@ -217,9 +188,34 @@ class Training(SessionJob):
     def end(self) -> None:
         """Close the progress bar; start again if the user has answered what unpainted means."""
         super().end()
+        self._remember()
         if self._again:
             self._again = False
             self.start()
+
+    def _remember(self) -> None:
+        """List the training that has ended, if it has given an adapter."""
+        adapter = self._session.adapter
+        if self._running and self._candidate is not None and adapter is not None:
+            number = len(self.runs) + 1
+            self.runs.append(Run(number, self.history, adapter, len(self._learnt)))
+        self._running = False
+
+    def in_use(self, run: Run) -> bool:
+        """Whether the session's adapter is that of `run`, saved or not."""
+        adapter = self._session.adapter
+        return adapter is not None and adapter.card.training == run.adapter.card.training
+
+    def show_run(self, number: int) -> Run:
+        """Show the curves of a training of this session again; give it."""
+        run = next(run for run in self.runs if run.number == number)
+        self.history, self.warnings = run.history, []
+        self._changed.emit()
+        return run
+
+    def saved(self, adapter: LoadedAdapter) -> None:
+        """Keep in mind that an adapter has been saved."""
+        self.runs = [replace(run, adapter=adapter) if self.in_use(run) else run for run in self.runs]
 
     def _on_moment(self, message: Trained) -> None:
         event, history = message.event, self.history
@@ -282,7 +278,7 @@ class Training(SessionJob):
         plural = "slice" if slices == 1 else "slices"
         where = facts.get("held_out", "")
         text = f"held-out Dice {history.best_dice:.2f} on {where}, from {slices} painted {plural}"
-        if history.forest:
+        if history.forest and not history.verdict:
             text += f"; random forest on the same paint {fmean(history.forest.values()):.2f}"
         return text
 

@@ -14,7 +14,7 @@ import platformdirs
 import xxhash
 from filelock import FileLock
 
-from napari_salt.terms.files import whole_file
+from napari_salt.terms.files import private_folder, whole_file
 
 __all__ = [
     "cache_folder",
@@ -61,7 +61,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     OSError
         If it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     with whole_file(path) as file:
         file.write(content)
 
@@ -75,7 +75,7 @@ def remember_checkpoint(path: Path, digests: Iterable[str]) -> None:
     """Record that a file with these ``"algorithm:hex"`` digests lies at `path`."""
     record = cache_folder() / REMEMBERED
     try:
-        record.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(record.parent)
         with FileLock(record.with_suffix(".lock"), timeout=10):
             before = _remembered()
             entries = before | dict.fromkeys(digests, _note(path))

@@ -6,9 +6,9 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from safetensors import SafetensorError, safe_open
 
@@ -19,7 +19,6 @@ from napari_salt.terms.limits import (
     CLASS_NAME,
     MAX_FILE_BYTES,
     MAX_HEADER_BYTES,
-    check_tensors,
     longest,
     made_of,
     parsed,
@@ -27,9 +26,18 @@ from napari_salt.terms.limits import (
 )
 from napari_salt.terms.methods import DEFAULT_METHOD, METHODS, Method, method_of_file
 from napari_salt.terms.preprocess import Preprocess
-from napari_salt.terms.text import printable, shortened
+from napari_salt.terms.tensor_checks import check_tensors, named
+from napari_salt.terms.text import printable, reason, shortened
 
-__all__ = ["AdapterCard", "ClassInfo", "class_names", "described", "parameters_in"]
+__all__ = [
+    "TEXT_FIELDS",
+    "AdapterCard",
+    "ClassInfo",
+    "check_texts",
+    "class_names",
+    "described",
+    "parameters_in",
+]
 
 FORMAT, FORMAT_VERSION = "napari-salt", "1"
 LATER = ("plane", "fade")
@@ -131,12 +139,18 @@ class AdapterCard:
     def from_bytes(cls, content: bytes) -> AdapterCard:
         """Read the description in the content of an adapter's file (see `read`)."""
         header, _ = _parts_of(content)
-        metadata = header.pop("__metadata__", {})
-        return cls.from_metadata(Path("adapter"), metadata, {n: t["shape"] for n, t in header.items()})
+        metadata = header.pop("__metadata__")
+        shapes = {name: about["shape"] for name, about in header.items()}
+        dtypes = {name: about["dtype"] for name, about in header.items()}
+        return cls.from_metadata(Path("adapter"), metadata, shapes, dtypes)
 
     @classmethod
     def from_metadata(
-        cls, source: Path, metadata: Mapping[str, str], shapes: Mapping[str, Sequence[int]]
+        cls,
+        source: Path,
+        metadata: Mapping[str, str],
+        shapes: Mapping[str, Sequence[int]],
+        dtypes: Mapping[str, str],
     ) -> AdapterCard:
         """Check and parse the header's strings (see `read` for errors).
 
@@ -148,6 +162,8 @@ class AdapterCard:
             The header's strings.
         shapes
             Shape of each tensor, by name.
+        dtypes
+            Type of each tensor in the words of safetensors, by name.
         """
         method = _method(source, metadata)
         try:
@@ -163,14 +179,25 @@ class AdapterCard:
                 border=int(text_of(metadata, "border") or 0),
                 **{name: text_of(metadata, name) for name in TEXT_FIELDS},
             )
-            check_tensors(shapes, card.salt.lora_rank, len(card.classes))
+            check_tensors(shapes, dtypes, card.salt, len(card.classes))
             if card.border and (len(card.classes) != 2 or card.border != card.values[1]):
                 raise ValueError(f"border is {card.border}, expected the second of two classes")  # noqa: TRY301
         except ValueError as error:
             raise AdapterError(
-                f"{source}: damaged adapter description ({printable(str(error))}); get a fresh copy"
+                f"{source}: damaged adapter description ({reason(error)}); get a fresh copy"
             ) from error
         return card
+
+    def with_texts(self, texts: Mapping[str, str]) -> Self:
+        """The same with other texts (name, description, author, license); those not given stay.
+
+        Raises
+        ------
+        AdapterError
+            If one is none of these, or too long.
+        """
+        check_texts(texts)
+        return replace(self, **texts)  # type: ignore[arg-type]
 
     def metadata(self) -> dict[str, str]:
         """Give the strings of the file's header (the inverse of `from_metadata`).
@@ -180,7 +207,7 @@ class AdapterCard:
         AdapterError
             If a text is longer than a file may hold.
         """
-        _check_texts({name: getattr(self, name) for name in TEXT_FIELDS})
+        check_texts({name: getattr(self, name) for name in TEXT_FIELDS})
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -199,7 +226,7 @@ class AdapterCard:
 
 def parameters_in(path: str | os.PathLike[str]) -> int:
     """Count the scalars in an adapter's file (see `AdapterCard.read` for errors)."""
-    _, shapes = _header(Path(path))
+    _, shapes, _ = _header(Path(path))
     return sum(math.prod(shape) for shape in shapes.values())
 
 
@@ -218,10 +245,7 @@ def described(content: bytes, **texts: str) -> bytes:
     AdapterError
         If `content` is not an adapter's file, or a text is none of these.
     """
-    unknown = set(texts) - set(TEXT_FIELDS)
-    if unknown:
-        raise AdapterError(f"unknown texts {sorted(unknown)}; there are {', '.join(TEXT_FIELDS)}")
-    _check_texts(texts)
+    check_texts(texts)
     header, tensors = _parts_of(content)
     header["__metadata__"] |= texts
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -231,17 +255,39 @@ def described(content: bytes, **texts: str) -> bytes:
 
 def _parts_of(content: bytes) -> tuple[dict[str, Any], bytes]:
     """The header and the rest: safetensors reads a header's strings from files only."""
-    end = HEADER_LENGTH_BYTES + int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
+    length = int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
+    end = HEADER_LENGTH_BYTES + length
     try:
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"its header claims {length} bytes, more than {MAX_HEADER_BYTES}")  # noqa: TRY301
         header = json.loads(content[HEADER_LENGTH_BYTES:end])
-        header["__metadata__"] | {}
-    except (KeyError, TypeError, ValueError) as error:
-        raise AdapterError(f"no adapter's file ({error}); get a fresh copy") from error
+        _check_entries(header)
+    except (RecursionError, ValueError) as error:
+        raise AdapterError(f"no adapter's file ({reason(error)}); get a fresh copy") from error
     return header, content[end:]
 
 
-def _check_texts(texts: Mapping[str, str]) -> None:
-    """Raise AdapterError for texts too long to be read again."""
+def _check_entries(header: Any) -> None:
+    """Raise ValueError for a header that is not one of safetensors with strings."""
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its header has no table of texts")
+    for name, about in header.items():
+        if name != "__metadata__" and not (isinstance(about, dict) and _is_entry(about)):
+            raise ValueError(f"its header does not say what {named(name)} is")
+
+
+def _is_entry(about: Mapping[str, Any]) -> bool:
+    shape = about.get("shape")
+    sides = shape if isinstance(shape, list) else [None]
+    return isinstance(about.get("dtype"), str) and all(type(side) is int and side >= 0 for side in sides)
+
+
+def check_texts(texts: Mapping[str, str]) -> None:
+    """Raise AdapterError for texts (by field of `TEXT_FIELDS`) too long to be read again, or unknown."""
+    unknown = set(texts) - set(TEXT_FIELDS)
+    if unknown:
+        raise AdapterError(f"unknown texts {sorted(unknown)}; there are {', '.join(TEXT_FIELDS)}")
     for name in texts:
         try:
             text_of(texts, name)
@@ -251,18 +297,20 @@ def _check_texts(texts: Mapping[str, str]) -> None:
             ) from None
 
 
-def _header(source: Path) -> tuple[dict[str, str], dict[str, list[int]]]:
-    """The file's strings, and the shapes of its tensors."""
+def _header(source: Path) -> tuple[dict[str, str], dict[str, list[int]], dict[str, str]]:
+    """The file's strings, and shapes and types of its tensors."""
     if not source.is_file():
         raise AdapterError(f"there is no adapter at {source}; check the path")
     try:
         _check_header(source)
         with safe_open(source, framework="numpy") as file:
-            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
-            return file.metadata() or {}, shapes
+            tensors = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            shapes = {name: tensor.get_shape() for name, tensor in tensors.items()}
+            dtypes = {name: str(tensor.get_dtype()) for name, tensor in tensors.items()}
+            return file.metadata() or {}, shapes, dtypes
     except (SafetensorError, OSError) as error:
         raise AdapterError(
-            f"{source} is not a readable adapter file ({printable(str(error))}); get a fresh copy"
+            f"{source} is not a readable adapter file ({reason(error)}); get a fresh copy"
         ) from error
 
 

@@ -11,7 +11,25 @@ from typing import BinaryIO
 
 from napari_salt.terms.errors import AdapterError
 
-__all__ = ["whole_file", "write_adapter_file"]
+__all__ = ["private_folder", "whole_file", "write_adapter_file"]
+
+
+def private_folder(path: Path) -> Path:
+    """Make a folder, unless it is there, that only the user can read or write; returns `path`.
+
+    Missing parents are made in the same way. A folder that is there keeps its rights: who has chosen one that
+    is shared wants it so.
+
+    Raises
+    ------
+    OSError
+        If it cannot be made.
+    """
+    if not path.is_dir():
+        if path.parent != path:
+            private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeVar
 
@@ -17,7 +17,6 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_HEADER_BYTES",
     "Rule",
-    "check_tensors",
     "longest",
     "made_of",
     "parsed",
@@ -30,7 +29,7 @@ MAX_FILE_BYTES, MAX_HEADER_BYTES = 1_000_000_000, 4_000_000
 MAX_JSON, MAX_ENTRIES, MAX_DEPTH, MAX_NUMBER = 1_000_000, 100_000, 5, 2**63
 MAX_STACKS = 1000
 MAX_TEXT, MAX_DESCRIPTION, MAX_SENTENCE, MAX_CLASS_NAME = 500, 20_000, 200_000, 200
-MAX_TENSORS, MAX_TARGETS = 10_000, 1_000
+MAX_TARGETS = 1_000
 
 
 @dataclass(frozen=True)
@@ -120,6 +119,21 @@ def _is_stack(value: Any) -> bool:
     )
 
 
+DICE = Rule(
+    "label values with numbers from 0 to 1",
+    lambda v: (
+        isinstance(v, dict)
+        and all(re.fullmatch("[0-9]{1,10}", key) and SHARE.holds(dice) for key, dice in v.items())
+    ),
+)
+
+
+def _is_measurement(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and COUNT.holds(value[0]) and DICE.holds(value[1])
+    )
+
+
 TRAINING: Mapping[str, Rule] = {
     **STACK,
     "more_stacks": _several(Rule("the facts of a stack", _is_stack), MAX_STACKS),
@@ -131,13 +145,8 @@ TRAINING: Mapping[str, Rule] = {
     "losses": _several(_number(-1e12, 1e12), 10_000),
     "intensities": _several(_several(_several(_number(-1e6, 1e6), 100, 1), 100, 1), 4),
     "held_out": _text(MAX_SENTENCE),
-    "held_out_dice": Rule(
-        "label values with numbers from 0 to 1",
-        lambda v: (
-            isinstance(v, dict)
-            and all(re.fullmatch("[0-9]{1,10}", key) and SHARE.holds(dice) for key, dice in v.items())
-        ),
-    ),
+    "held_out_dice": DICE,
+    "dice_curve": _several(Rule("a step with Dice by label value", _is_measurement), 10_000),
     "leak_free": FLAG,
     "unpainted": _text(),
     "device": _text(),
@@ -211,33 +220,6 @@ def made_of(kind: type[T], what: str, values: Any) -> T:
         if name not in given and field.default is MISSING:
             raise ValueError(f"{what} lacks {name}")
     return kind(**given)
-
-
-def check_tensors(shapes: Mapping[str, Sequence[int]], lora_rank: int, n_classes: int) -> None:
-    """Check that rank and classes agree with the shapes of the tensors in the file.
-
-    Parameters
-    ----------
-    shapes
-        Shape of each tensor by name, from the file's header.
-    lora_rank
-        Rank of the update, from the settings.
-    n_classes
-        Number of classes.
-
-    Raises
-    ------
-    ValueError
-        Naming the first that does not agree.
-    """
-    if len(shapes) > MAX_TENSORS:
-        raise ValueError(f"the file holds {len(shapes)} tensors, expected at most {MAX_TENSORS}")
-    for name, shape in shapes.items():
-        if name.endswith(".lora_b") and list(shape[-1:]) != [lora_rank]:
-            raise ValueError(f"config: lora_rank is {lora_rank}, but tensor {_shown(name)} has shape {shape}")
-    rows = list(shapes.get("class_tokens", ()))[:1]
-    if rows and rows != [n_classes]:
-        raise ValueError(f"classes: there are {n_classes}, but tensor 'class_tokens' has {rows[0]} rows")
 
 
 def _check(name: str, value: Any, rule: Rule) -> None:

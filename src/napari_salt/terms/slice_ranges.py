@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from napari_salt.terms.errors import InputError
 
-__all__ = ["check_slices", "parse_slices"]
+__all__ = ["check_slices", "parse_slices", "shown_slices"]
 
 MAX_SLICE = 10_000_000
 
@@ -41,3 +41,15 @@ def check_slices(slices: Iterable[int], count: int, stack: object = "the stack")
     for index in slices:
         if not 0 <= index < count:
             raise InputError(f"slice {index} is out of range; {stack} has slices 0 to {count - 1}")
+
+
+def shown_slices(slices: Iterable[int]) -> str:
+    """A list of slices as `parse_slices` reads it, with ranges where three or more follow each other."""
+    runs: list[list[int]] = []
+    for index in sorted(set(slices)):
+        if runs and runs[-1][-1] == index - 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    parts = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(parts)

@@ -59,7 +59,7 @@ def as_stack(given: Any, what: str) -> StackLike:
     """
     if isinstance(given, str | os.PathLike):
         raise InputError(
-            f"the {what} is the path {os.fspath(given)!r}; read it first, as napari_salt.io.read_stack does, "
+            f"the {what} is the path {os.fspath(given)!r}; read it first, as napari_salt.read_stack does, "
             "and give its data"
         )
     try:

@@ -12,19 +12,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
-from napari_salt.core.adapt.segmenter import Segmenter
+from napari_salt.core.adapt.fit import REMEDY, check_layers
+from napari_salt.core.adapt.methods import adaptation
+from napari_salt.core.adapt.segmenter import DEAD_PARTS, Segmenter
 from napari_salt.core.bases.load import BASES, BaseModel, load_base, split_size
 from napari_salt.terms.cache import known_checkpoint
 from napari_salt.terms.card import AdapterCard, ClassInfo, class_names
 from napari_salt.terms.errors import AdapterError
 from napari_salt.terms.files import write_adapter_file
-from napari_salt.terms.text import printable, shortened
+from napari_salt.terms.tensor_checks import OF_CLASSES, named
+from napari_salt.terms.text import printable, reason, shortened
 
 __all__ = ["Adapter", "ClassInfo"]
-
-
-OF_CLASSES = ("class_tokens", "output_tokens", "class_head")
-"""Tensors with a row per class; the others are changes of the base."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -93,6 +92,8 @@ class Adapter(AdapterCard):
             base = load_base(self.base_reference(), device)
         self.check_base(base)
         salt = self.salt if adapted else None
+        if salt is not None:
+            self._check_layers(base)
         segmenter = Segmenter(base.module, base.spec, len(self.classes), salt, self.method)
         tokens = {name: tensor for name, tensor in self.tensors.items() if name in OF_CLASSES}
         kept = self if adapted else replace(self, tensors=tokens)
@@ -138,6 +139,13 @@ class Adapter(AdapterCard):
                 f"(sha256 {base.sha256[:12]}...); use the base it was trained on"
             )
 
+    def _check_layers(self, base: BaseModel) -> None:
+        parts = adaptation(self.method).parts
+        if parts:
+            settled = replace(self.salt, targets=self.salt.targets or base.spec.targets)
+            shapes = {name: tuple(tensor.shape) for name, tensor in self.tensors.items()}
+            check_layers(shapes, base.module, settled, parts, DEAD_PARTS)
+
     def write_to(self, segmenter: Segmenter) -> None:
         """Copy this adapter's tensors into the parameters of `segmenter`.
 
@@ -169,15 +177,22 @@ class Adapter(AdapterCard):
             tensors[name] = torch.cat([tensors[name], fresh])
         return replace(self, tensors=tensors)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
+    def save(self, path: str | os.PathLike[str], **texts: str) -> Path:
         """Write the adapter's file; an existing file is replaced only when the new one is complete.
+
+        Parameters
+        ----------
+        path
+            The file.
+        texts
+            Name, description, author and license in the file, where they are to be others than the adapter's.
 
         Raises
         ------
         AdapterError
             If the folder is missing or cannot be written to, or the disk is full.
         """
-        return write_adapter_file(path, self.to_bytes())
+        return write_adapter_file(path, self.with_texts(texts).to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Adapter:
@@ -196,7 +211,7 @@ class Adapter(AdapterCard):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
             raise AdapterError(
-                f"{source} is not a readable adapter file ({error}); get a fresh copy"
+                f"{source} is not a readable adapter file ({reason(error)}); get a fresh copy"
             ) from error
         return cls._made(source, card, tensors)
 
@@ -210,7 +225,11 @@ class Adapter(AdapterCard):
     def from_bytes(cls, content: bytes) -> Adapter:
         """Read what `to_bytes` gave (see `load`)."""
         card = AdapterCard.from_bytes(content)
-        return cls._made(Path("adapter"), card, load(content))
+        try:
+            tensors = load(content)
+        except SafetensorError as error:
+            raise AdapterError(f"no readable adapter ({reason(error)}); get a fresh copy") from error
+        return cls._made(Path("adapter"), card, tensors)
 
     def to_bytes(self) -> bytes:
         """Give the content of the adapter's file."""
@@ -219,10 +238,8 @@ class Adapter(AdapterCard):
 
 def _check_tensors(source: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32:
-            raise AdapterError(f"{source}: tensor {name!r} is {tensor.dtype}, expected torch.float32")
         if not torch.isfinite(tensor).all():
-            raise AdapterError(f"{source}: tensor {name!r} holds values that are not finite; retrain")
+            raise AdapterError(f"{source}: tensor {named(name)} holds values that are not finite; retrain")
 
 
 def _add_head(tensors: dict[str, Tensor]) -> None:
@@ -233,12 +250,11 @@ def _add_head(tensors: dict[str, Tensor]) -> None:
 
 
 def _check_tensor(name: str, found: Tensor | None, expected: Tensor | None) -> None:
-    remedy = "the file is damaged or belongs to another version of napari-salt; get a fresh copy"
     if found is None:
-        raise AdapterError(f"the adapter lacks tensor {name!r}; {remedy}")
+        raise AdapterError(f"the adapter lacks tensor {named(name)}; {REMEDY}")
     if expected is None:
-        raise AdapterError(f"the adapter holds tensor {name!r}, which the model lacks; {remedy}")
+        raise AdapterError(f"the adapter holds tensor {named(name)}, which the model lacks; {REMEDY}")
     if found.shape != expected.shape:
         raise AdapterError(
-            f"tensor {name!r} has shape {tuple(found.shape)}, expected {tuple(expected.shape)}; {remedy}"
+            f"tensor {named(name)} has shape {tuple(found.shape)}, expected {tuple(expected.shape)}; {REMEDY}"
         )

@@ -23,6 +23,7 @@ __all__ = [
     "detach",
     "merge",
     "step_sizes",
+    "target_layers",
     "trainable_parameters",
     "within",
 ]
@@ -101,7 +102,7 @@ def attach_changes(
     for target in config.targets:
         if not any(within(name, (target,)) for name, _ in model.named_modules()):
             raise InputError(f"target {target!r} is no module of this model; see its named_modules()")
-    layers = [(name, layer) for name, layer in _adaptable(model) if _chosen(name, config, exclude)]
+    layers = target_layers(model, config, exclude)
     for name, layer in watched(layers):
         if name not in present:
             parametrize.register_parametrization(layer, "weight", make(layer.weight, config), unsafe=True)
@@ -112,6 +113,13 @@ def attach_changes(
             if parameter.ndim == 1 and _chosen(name, config, exclude):
                 parameter.requires_grad_(True)
     return [name for name, _ in layers]
+
+
+def target_layers(
+    model: nn.Module, config: SaltConfig, exclude: tuple[str, ...] = ()
+) -> list[tuple[str, Adaptable]]:
+    """Names and layers of `model` that take a change (see `attach_changes`), in module order."""
+    return [(name, layer) for name, layer in _adaptable(model) if _chosen(name, config, exclude)]
 
 
 def detach(model: nn.Module) -> None:

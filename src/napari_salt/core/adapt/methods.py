@@ -13,6 +13,7 @@ from napari_salt.core.adapt.salt import salt_of
 from napari_salt.terms.config import SaltConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.methods import METHODS, Method, add_method
+from napari_salt.terms.tensor_checks import LAYER_PARTS
 
 __all__ = ["ADAPTATIONS", "Adaptation", "adaptation", "register_method"]
 
@@ -35,12 +36,16 @@ class Adaptation:
         at 0: each parameter's rate is the learning rate times its size.
     merge
         Puts plain weights in place of what `attach` has put on the model.
+    parts
+        Parts (of `LAYER_PARTS`) that the change of every target layer consists of, if `attach` makes such
+        changes: then a file is compared with the base before anything is made.
     """
 
     method: Method
     attach: Attach
     sizes: Callable[[nn.Module], Mapping[nn.Parameter, float]] = step_sizes
     merge: Callable[[nn.Module], None] = merge
+    parts: tuple[str, ...] = ()
 
 
 def _changing(make: Callable[[Tensor, SaltConfig], WeightChange]) -> Attach:
@@ -61,9 +66,9 @@ def _free_targets(model: nn.Module, config: SaltConfig, exclude: tuple[str, ...]
 
 
 ADAPTATIONS: dict[str, Adaptation] = {
-    "salt": Adaptation(METHODS["salt"], _changing(salt_of)),
-    "lora": Adaptation(METHODS["lora"], _changing(_lora_of)),
-    "s-sam": Adaptation(METHODS["s-sam"], _changing(salt_of)),
+    "salt": Adaptation(METHODS["salt"], _changing(salt_of), parts=LAYER_PARTS),
+    "lora": Adaptation(METHODS["lora"], _changing(_lora_of), parts=("lora_a", "lora_b")),
+    "s-sam": Adaptation(METHODS["s-sam"], _changing(salt_of), parts=LAYER_PARTS),
     "decoder": Adaptation(METHODS["decoder"], _free_targets),
 }
 

@@ -18,7 +18,7 @@ from napari_salt.terms.methods import DEFAULT_METHOD
 if TYPE_CHECKING:
     from napari_salt.core.adapt.forward import Forward
 
-__all__ = ["Segmenter", "class_probabilities"]
+__all__ = ["DEAD_PARTS", "Segmenter", "class_probabilities"]
 
 DEAD_PARTS = (
     "mask_decoder.iou_prediction_head",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from napari_salt.terms.errors import BaseModelError
 from napari_salt.terms.kinds import KINDS
+from napari_salt.terms.text import reason
 
 __all__ = ["PARTS", "read_checkpoint", "weights_digest"]
 
@@ -53,8 +54,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise BaseModelError(f"{path} is not a readable checkpoint ({reason}); get a fresh copy") from error
+        raise BaseModelError(
+            f"{path} is not a readable checkpoint ({reason(error)}); get a fresh copy"
+        ) from error
     state = _sam_weights(content)
     if not state:
         titles = ", ".join(kind.title for kind in KINDS.values())

@@ -8,7 +8,6 @@ import os
 import ssl
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,10 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from napari_salt.terms.cache import CHUNK, file_digests
-from napari_salt.terms.errors import BaseModelError
+from napari_salt.terms.errors import BaseModelError, InputError
+from napari_salt.terms.files import private_folder
 from napari_salt.terms.registry import BaseSpec
+from napari_salt.terms.web import open_url
 
 __all__ = ["DownloadProgress", "download"]
 
@@ -29,6 +30,9 @@ PAUSE = 1.0
 """Seconds before the second attempt; doubled before each further one."""
 SILENCE = 30.0
 """Seconds without a byte after which a connection counts as broken."""
+
+MAX_BYTES = 4_000_000_000
+"""Most bytes of a checkpoint whose size was not published; SAM ViT-H has 2.6e9."""
 
 NOT_SATISFIABLE = 416
 PASSING = (408, 416, 429)
@@ -78,7 +82,7 @@ def download(spec: BaseSpec) -> Iterator[DownloadProgress]:
     part = target.with_name(target.name + ".part")
     lock = FileLock(target.with_name(target.name + ".lock"), thread_local=False)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(target.parent)
         yield from _waited_for(lock, part, spec)
         try:
             if not target.is_file():
@@ -135,6 +139,8 @@ def _received(spec: BaseSpec, part: Path) -> Iterator[DownloadProgress]:
                 return  # the server has no bytes after these
             if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code not in PASSING:
                 failures = MAX_FAILURES
+        except InputError as error:
+            raise BaseModelError(f"{error}; {_by_hand(spec)}") from error
         except BROKEN as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         failures = 1 if _size(part) > before else failures + 1
@@ -148,22 +154,21 @@ def _received(spec: BaseSpec, part: Path) -> Iterator[DownloadProgress]:
 def _connection(spec: BaseSpec, part: Path) -> Generator[DownloadProgress, None, bool]:
     """Append to `part` what one connection brings; returns whether the file is complete."""
     start = _size(part)
-    headers = {"User-Agent": "napari-salt", "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    request = urllib.request.Request(spec.url, headers=headers)  # noqa: S310 - only URLs of the registry
-    with urllib.request.urlopen(request, timeout=SILENCE) as response:  # noqa: S310
+    with open_url(spec.url, SILENCE, headers) as response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             start = 0  # the server starts again
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else spec.size
-        limit = spec.size or total
+        limit = spec.size or MAX_BYTES
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             received = start
             while chunk := response.read1(CHUNK):
                 received += len(chunk)
-                if limit and received > limit:
+                if received > limit:
                     raise BaseModelError(
                         f"{spec.url} gives more than the {limit} bytes of {spec.name}; {_by_hand(spec)}"
                     )

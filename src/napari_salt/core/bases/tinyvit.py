@@ -80,7 +80,7 @@ class TinyEncoder(nn.Module):
         x = self.patch_embed(x)
         for layer in self.layers:
             x = layer(x)
-        patches = x.transpose(1, 2).reshape(len(x), -1, self.grid, self.grid)
+        patches = x.transpose(1, 2).reshape(x.shape[0], -1, self.grid, self.grid)
         embedding: Tensor = self.neck(_seen_as_channels_last(patches))
         return embedding
 

@@ -89,6 +89,7 @@ def read_annotations(
     background_label: int | None = None,
     values: Sequence[int] = (),
     stack: int = 0,
+    marks: Mapping[int, Unpainted] | None = None,
 ) -> Annotations:
     """Collect the painted slices of `labels`, reading one slice at a time.
 
@@ -108,6 +109,9 @@ def read_annotations(
         continues from).
     stack
         Number of the stack that these labels belong to, from 0.
+    marks
+        What 0 means on single slices, by position, in place of `unpainted`: complete slices and strokes
+        can be mixed. A slice marked ``"background"`` is used also without paint.
 
     Returns
     -------
@@ -129,25 +133,32 @@ def read_annotations(
             f"background label {background} is a class of the adapter to go on from; paint background "
             "with another label, and name it as the background label"
         )
-    planes = {}
+    marks = marks or {}
+    planes, complete = {}, set()
     present: set[int] = set()
-    for index, plane in painted_planes(labels, slices, unpainted):
+    for index, plane in painted_planes(labels, slices, unpainted, marks):
         planes[index] = plane
-        present.update(np.unique(plane).tolist())
+        if marks.get(index, unpainted) == "background":
+            complete.add(index)
+        present.update(value for value in np.unique(plane).tolist() if value or index in complete)
         check_class_count(present - {0, background, *values})
     check_not_across(planes)
-    found = _class_values(present, background, unpainted)
+    found = _class_values(present, background, some_complete=bool(complete))
     values = (*values, *(value for value in found if value not in values))
     painted = tuple(
-        PaintedSlice(index, _target(plane, values, background, unpainted), stack)
+        PaintedSlice(index, _target(plane, values, background, complete=index in complete), stack)
         for index, plane in planes.items()
     )
-    strokes = unpainted == "background" and _looks_like_strokes(painted)
+    unasked = [each for each in painted if each.index in complete and each.index not in marks]
+    strokes = unpainted == "background" and _looks_like_strokes(unasked)
     return Annotations(painted, values, strokes)
 
 
 def painted_planes(
-    labels: StackLike, slices: Sequence[int] | None, unpainted: Unpainted
+    labels: StackLike,
+    slices: Sequence[int] | None,
+    unpainted: Unpainted,
+    marks: Mapping[int, Unpainted] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
     """Read the slices that `read_annotations` uses, one at a time.
 
@@ -166,9 +177,11 @@ def painted_planes(
     count = int(labels.shape[0])
     chosen = range(count) if slices is None else sorted(set(slices))
     check_slices(chosen, count)
+    marks = marks or {}
     for index in chosen:
         plane = _label_plane(labels, index)
-        if plane.any() or (slices is not None and unpainted == "background"):
+        told = slices is not None or index in marks
+        if plane.any() or (told and marks.get(index, unpainted) == "background"):
             yield index, plane
 
 
@@ -240,11 +253,16 @@ def _label_plane(labels: StackLike, index: int) -> NDArray[np.int64]:
     return plane.astype(np.int64)
 
 
-def _class_values(found: set[int], background: int, unpainted: Unpainted) -> tuple[int, ...]:
+def _class_values(found: set[int], background: int, *, some_complete: bool) -> tuple[int, ...]:
     painted = found - {0}
     if not painted:
         raise InputError("nothing is painted on the slices to train on; paint at least one class")
-    if unpainted == "ignore" and background not in painted:
+    if not some_complete and not background:
+        raise InputError(
+            "all painted slices are marked as strokes, and nothing says what background is; mark a slice as "
+            "complete, or let unpainted be unknown and paint background with a label of its own"
+        )
+    if not some_complete and background not in painted:
         raise InputError(
             f"background label {background} is not painted (found {sorted(painted)}); "
             "paint some background with it, or name the label that means background"
@@ -254,7 +272,7 @@ def _class_values(found: set[int], background: int, unpainted: Unpainted) -> tup
         raise InputError(
             f"only background (label {background}) is painted; paint at least one class beside it"
         )
-    if len(classes) == 1 and unpainted == "background" and 0 not in found:
+    if len(classes) == 1 and some_complete and not {0, background} & found:
         value = next(iter(classes))
         raise InputError(
             f"label {value} covers all of the painted slices; leave the background unpainted, "
@@ -263,13 +281,11 @@ def _class_values(found: set[int], background: int, unpainted: Unpainted) -> tup
     return tuple(sorted(classes))
 
 
-def _target(
-    plane: NDArray[np.int64], values: tuple[int, ...], background: int, unpainted: Unpainted
-) -> Target:
-    target = np.full(plane.shape, IGNORE if unpainted == "ignore" else 0, np.int16)
+def _target(plane: NDArray[np.int64], values: tuple[int, ...], background: int, *, complete: bool) -> Target:
+    target = np.full(plane.shape, 0 if complete else IGNORE, np.int16)
     for number, value in enumerate(values, start=1):
         target[plane == value] = number
-    if unpainted == "ignore":
+    if background:
         target[plane == background] = 0
     return target
 

@@ -14,8 +14,9 @@ from napari_salt.core.paint.preprocess import SliceReader, resize, window_slices
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.preprocess import Preprocess
+from napari_salt.terms.stack import StackLike
 
-__all__ = ["intensity_profile", "mean_profile", "unlikeness"]
+__all__ = ["intensity_profile", "mean_profile", "misfit", "unlikeness"]
 
 QUANTILES = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 DETAILS = ((1, 3), (3, 9), (7, 21))
@@ -74,6 +75,40 @@ def unlikeness(adapter: AdapterCard, reader: SliceReader) -> Iterator[str]:
     now = [] if then is None else intensity_profile(reader)
     if then is not None and now and (text := _of_intensities(then, np.array(now))):
         yield text
+
+
+def misfit(adapter: AdapterCard, stack: StackLike, pixel_size: float | None = None) -> tuple[float, str]:
+    """How unlike its training stack a stack is for an adapter, for sorting adapters.
+
+    Parameters
+    ----------
+    adapter
+        Its metadata.
+    stack
+        Shape (Z, Y, X), or (Z, Y, X, 3) in colour.
+    pixel_size
+        Micrometres per pixel of the stack, if known.
+
+    Returns
+    -------
+    score, words
+        The distance of the intensity profiles (0: the same; `UNLIKE` where the adapter's is not known),
+        plus the octaves between the pixel sizes (those of `ODD_SIZE` where they are not known),
+        halved; infinite where it cannot be used. And what that is made of.
+    """
+    try:
+        reader = SliceReader(stack, adapter.preprocess, pixel_size)
+    except InputError as error:
+        return np.inf, str(error)
+    then = _known_profile(adapter, reader)
+    now = [] if then is None else intensity_profile(reader)
+    distance = _distance(then, np.array(now)) if then is not None and now else UNLIKE
+    trained = adapter.preprocess.pixel_size
+    known = pixel_size is not None and trained is not None
+    octaves = abs(np.log2(pixel_size / trained)) if known else np.log2(ODD_SIZE)  # type: ignore[operator]
+    of_size = f"pixels {pixel_size / trained:.3g} times as large" if known else "pixel size unknown"  # type: ignore[operator]
+    of_profile = f"intensities differ by {distance:.2f}" if now else "intensities unknown"
+    return float(distance + octaves / 2), f"{of_size}, {of_profile}"
 
 
 def _of_pixel_size(preprocess: Preprocess, pixel_size: float | None) -> str:

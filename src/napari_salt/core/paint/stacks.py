@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from napari_salt.core.paint.annotations import (
 from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
 from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import SliceReader
-from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.config import TrainConfig, Unpainted
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.kept_stack import kept
 from napari_salt.terms.planes import AXES, Plane, Voxels, cut_of, voxels_of
@@ -40,15 +40,23 @@ class TrainingStack:
         Whole numbers from 0, shape (Z, Y, X).
     pixel_size
         Micrometres per pixel in the plane, if known.
+    marks
+        What unpainted means on single slices, by position, in place of the config's `unpainted`.
     """
 
     image: StackLike
     labels: StackLike
     pixel_size: float | None = None
+    marks: Mapping[int, Unpainted] = field(default_factory=dict)
 
 
 def training_stacks(
-    image: Any, labels: Any, pixel_size: Any = None, plane: Plane = "z", voxels: Any = None
+    image: Any,
+    labels: Any,
+    pixel_size: Any = None,
+    plane: Plane = "z",
+    voxels: Any = None,
+    marks: Sequence[Mapping[int, Unpainted]] = (),
 ) -> tuple[TrainingStack, ...]:
     """Check the arguments of the Python interface, and make stacks of them.
 
@@ -66,6 +74,8 @@ def training_stacks(
     voxels
         `Voxels` or the size of one (z, y, x) in any unit, one for all or a list, for other planes than z;
         None: voxels are cubes.
+    marks
+        For each image, what unpainted means on single slices of plane z (see `TrainingStack`).
 
     Returns
     -------
@@ -102,6 +112,8 @@ def training_stacks(
         if check_stack(stack.image) != check_stack((stacks or [stack])[0].image):
             raise InputError(f"stack {number} is of another kind than the first: do not mix grey and colour")
         stacks.append(_along(stack, plane, voxels_of(of_it)))
+    if marks and plane == "z":
+        return tuple(replace(stack, marks=dict(of)) for stack, of in zip(stacks, marks, strict=True))
     return tuple(stacks)
 
 
@@ -186,19 +198,13 @@ def _read_objects(stacks: Sequence[TrainingStack], config: TrainConfig, values: 
     background = (config.background_label or 1) if config.unpainted == "ignore" else 0
     slices: list[PaintedSlice] = []
     for number, stack in enumerate(stacks):
-        planes = dict(painted_planes(stack.labels, config.slices, config.unpainted))
+        planes = dict(painted_planes(stack.labels, config.slices, config.unpainted, stack.marks))
         check_not_across(planes)
         width = border_width(planes.values(), background)
-        slices += [
-            PaintedSlice(
-                index,
-                inside_and_border(
-                    plane, width, background, unpainted_is_background=config.unpainted == "background"
-                ),
-                number,
-            )
-            for index, plane in planes.items()
-        ]
+        for index, plane in planes.items():
+            complete = stack.marks.get(index, config.unpainted) == "background"
+            target = inside_and_border(plane, width, background, unpainted_is_background=complete)
+            slices.append(PaintedSlice(index, target, number))
     if not any((painted.target > 0).any() for painted in slices):
         raise InputError("no object is painted on the slices to train on; paint at least one")
     return Annotations(tuple(slices), (INSIDE, BORDER), border=BORDER)
@@ -215,6 +221,7 @@ def _paint_of(
             background_label=config.background_label,
             values=values,
             stack=number,
+            marks=stacks[number].marks,
         )
     except InputError as error:
         if len(stacks) == 1:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.adapt.segmenter import Segmenter
-from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.paint.plane_view import pixel_size_along, view_along
 from napari_salt.core.segment.planes import cuts_wanted
 from napari_salt.core.segment.stack import check_arguments, segmentation_events
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import SliceUncertainty
+from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.planes import Spacing, Voxels, voxels_of
 from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 from napari_salt.terms.stack import StackLike, as_stack

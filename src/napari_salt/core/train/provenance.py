@@ -33,8 +33,13 @@ def provenance(
     config: TrainConfig,
     split: Split,
     device: torch.device,
+    *,
+    mixed: bool = False,
 ) -> dict[str, Any]:
-    """Metadata of the training; that of the stacks is by `trained_on`, of the first on the top level."""
+    """Metadata of the training; that of the stacks is by `trained_on`, of the first on the top level.
+
+    `mixed`: unpainted means something else on some slices than on the others.
+    """
     first, *more = (
         trained_on(image, [painted.index for painted in annotations.slices if painted.stack == number])
         for number, image in enumerate(images)
@@ -46,7 +51,7 @@ def provenance(
         "seed": config.seed,
         "held_out": split.description,
         "leak_free": split.leak_free,
-        "unpainted": config.unpainted,
+        "unpainted": "mixed" if mixed else config.unpainted,
         "options": {name: value for name, value in values_of(config).items() if name not in TOLD_ELSEWHERE},
         "device": str(device),
         "napari_salt": __version__,

@@ -78,6 +78,7 @@ class Run:
     best_dice: float = -1.0
     best: Adapter | None = None
     losses: list[float] = field(default_factory=list)
+    dice_curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.segmenter.parameters() if p.requires_grad]
@@ -105,6 +106,7 @@ class Run:
                 continue
             with pace.measurement():
                 scores = self._measure()
+            self.dice_curve.append((self.step, _rounded(scores)))
             better = self._keep_if_best(scores)
             stale = 0 if better or self.best_dice < GOOD else stale + 1
             if stale >= PATIENCE:
@@ -238,7 +240,8 @@ class Run:
                 "warm_steps": self.warm_steps,
                 "seconds": round(self.clock.elapsed(), 1),
                 "losses": [round(loss, 4) for loss in self.losses[::every]],
-                "held_out_dice": {str(value): round(dice, 4) for value, dice in scores.items()},
+                "held_out_dice": _rounded(scores),
+                "dice_curve": list(self.dice_curve),
             },
         )
 
@@ -251,3 +254,8 @@ class Run:
         self.damping *= 0.5
         self.average.restore()
         logger.warning("the loss is not finite; step taken back, learning rate halved")
+
+
+def _rounded(scores: Mapping[int, float]) -> dict[str, float]:
+    """Dice by label value as the adapter's file holds it."""
+    return {str(value): round(dice, 4) for value, dice in scores.items()}

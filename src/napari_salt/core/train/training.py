@@ -15,7 +15,6 @@ from napari_salt.core.devices import fast_cpu, resolve_device
 from napari_salt.core.paint.annotations import Annotations
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation, CropSampler
-from napari_salt.core.paint.fingerprint import painted_slices
 from napari_salt.core.paint.likeness import mean_profile
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of, training_stacks
@@ -27,6 +26,7 @@ from napari_salt.core.train.run import FINAL_PHASE, Run
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import SaltError, check_type
 from napari_salt.terms.events import Preview, TrainingEvent
+from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.planes import Spacing, Voxels
 from napari_salt.terms.stack import StackLike
 
@@ -229,7 +229,7 @@ def _start(
         class_table(annotations.values, config, init),
         annotations.border,
         {
-            **provenance(images, annotations, config, split, device),
+            **provenance(images, annotations, config, split, device, mixed=any(s.marks for s in stacks)),
             "intensities": mean_profile(readers),
         },
         clock,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from magicgui import widgets
 from qtpy.QtWidgets import QFormLayout, QLabel
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import plain_tip
+from napari_salt.session._guard import connect
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import Option, options_of, values_of
 
@@ -44,10 +44,10 @@ class OptionControls:
         self._controls = {each.name: _Control(each, self._set) for each in wanted}
         self.refresh()
 
-    def add_to(self, form: QFormLayout) -> None:
-        """Add a row for each option to `form`."""
-        for control in self._controls.values():
-            form.addRow(*control.row)
+    def add_to(self, form: QFormLayout, *names: str) -> None:
+        """Add a row for each option to `form`, or for those that are named."""
+        for name in names or self._controls:
+            form.addRow(*self._controls[name].row)
 
     def refresh(self) -> None:
         """Show the session's values."""

@@ -1,4 +1,4 @@
-"""The Model panel: base model, device, and the loaded adapter."""
+"""The Model panel: base model, device, and the adapter in use."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFileDialog, QFormLayout, QLineEdit, QWidget
+from qtpy.QtWidgets import QComboBox, QFileDialog
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
+from napari_salt.session._guard import connect
 from napari_salt.terms.card import class_names
-from napari_salt.terms.limits import longest
 from napari_salt.terms.methods import METHODS
 from napari_salt.terms.registry import BASES, BaseSpec
-from napari_salt.terms.text import shortened, unpathed
+from napari_salt.terms.text import shortened
 
 if TYPE_CHECKING:
     from napari_salt.session._adapter_file import LoadedAdapter
@@ -25,11 +24,11 @@ __all__ = ["ModelPanel"]
 
 ADAPTER_FILES = "SALT adapters (*.safetensors)"
 LOCAL = "local file..."
-SAVE = "Save the adapter as a file of less than 1 MB that a colleague can drop on napari."
 RESET = "Give up the adapter and go back to the base model."
 COMPARE = "Off: preview and segment by the base model alone, for comparison."
 CHECKPOINTS = "Checkpoints (*.pth *.pt)"
-MAX_FILE_NAME, MAX_SHOWN_TITLE, MAX_SHOWN_TEXT = 60, 100, 600
+MAX_SHOWN_TITLE, MAX_SHOWN_TEXT = 100, 600
+MAX_HEADER_TITLE = 30
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -53,7 +52,6 @@ class ModelPanel(Panel):
         self.card = words()
         self.card.setTextFormat(Qt.TextFormat.RichText)
         self.load = button("Load...", "Load an adapter file (or drop one on napari).", self._load)
-        self.save = button("Save...", SAVE, self._save)
         self.reset = button("Reset", RESET, session.reset_adapter)
         self.compare = checkbox(
             "with adapter",
@@ -64,7 +62,7 @@ class ModelPanel(Panel):
         self.form.addRow("base", self.base)
         self.form.addRow("device", self.device)
         self.form.addRow(self.card)
-        self.form.addRow(row(self.load, self.save, self.reset))
+        self.form.addRow(row(self.load, self.reset))
         self.form.addRow(self.compare)
         self.refresh()
 
@@ -76,11 +74,23 @@ class ModelPanel(Panel):
         self.card.setToolTip("" if adapter is None else plain_tip(_details(adapter)))
         self._show_bases()
         none = "there is no adapter"
-        explain(self.save, "" if adapter else none, SAVE)
         explain(self.reset, session.busy or ("" if adapter else none), RESET)
         explain(self.load, session.busy, "Load an adapter file (or drop one on napari).")
         self.compare.setEnabled(adapter is not None)
         self.base.setEnabled(not session.job)
+        self.set_state(f"{self._shown_base()}, {self._shown_adapter()}")
+
+    def _shown_base(self) -> str:
+        chosen = self.session.options.base
+        spec = BASES.get(chosen)
+        return "bundled" if spec is not None and spec.state.startswith("bundled") else Path(chosen).name
+
+    def _shown_adapter(self) -> str:
+        adapter = self.session.adapter
+        if adapter is None:
+            return "no adapter"
+        title = shortened(adapter.title, MAX_HEADER_TITLE)
+        return f"adapter {title}" if self.session.adapted else f"without {title}"
 
     def _show_bases(self) -> None:
         """Say where the weights of each base are, and which base is chosen."""
@@ -106,46 +116,6 @@ class ModelPanel(Panel):
         path, _ = QFileDialog.getOpenFileName(self, "Load a SALT adapter", "", ADAPTER_FILES)
         if path:
             self.session.load_adapter(Path(path))
-
-    def _save(self) -> None:
-        adapter = self.session.adapter
-        if adapter is None:
-            return
-        dialog = CardDialog(self, adapter)
-        if not dialog.exec():
-            return
-        name = unpathed(dialog.texts()["name"] or adapter.title)[:MAX_FILE_NAME]
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the SALT adapter", f"{name}.salt.safetensors", ADAPTER_FILES
-        )
-        if path:
-            self.session.save_adapter(Path(path), **dialog.texts())
-
-
-class CardDialog(QDialog):
-    """Dialog for the name, description, author and licence of an adapter that is saved."""
-
-    def __init__(self, parent: QWidget, adapter: LoadedAdapter) -> None:
-        super().__init__(parent)
-        self.setWindowTitle("Describe the adapter")
-        form = QFormLayout(self)
-        self._lines = {}
-        for field in ("name", "description", "author", "license"):
-            line = QLineEdit(getattr(adapter.card, field))
-            line.setMaxLength(longest(field))
-            line.setCursorPosition(0)
-            self._lines[field] = line
-            form.addRow(field, line)
-        buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
-        )
-        connect(buttons.accepted, self.accept)
-        connect(buttons.rejected, self.reject)
-        form.addRow(buttons)
-
-    def texts(self) -> dict[str, str]:
-        """The typed texts by field."""
-        return {field: line.text().strip() for field, line in self._lines.items()}
 
 
 def _state(spec: BaseSpec) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._panel import Panel, button, explain, row, words
+from napari_salt.session._guard import connect
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session
@@ -55,6 +55,7 @@ class NextPanel(Panel):
         self.reason.setText(suggesting.cannot if not ranked else "")
         self.reason.setVisible(bool(self.reason.text()))
         self.list.setVisible(bool(ranked))
+        self.set_state(f"{len(ranked)} slices found" if ranked else "slices to paint next")
         self.list.clear()
         for index, uncertainty in ranked:
             item = QListWidgetItem(str(index))

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDoubleSpinBox, QFileDialog, QLineEdit, QProgressBar
 
-from napari_salt._guard import connect
 from napari_salt.gui.panels._options import OptionControls
 from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain, row, words
+from napari_salt.session._guard import connect
 
 if TYPE_CHECKING:
     from napari_salt.session._session import Session
 from napari_salt.terms.pace import short_duration
+from napari_salt.terms.text import shown_size
 
 __all__ = ["SegmentPanel"]
 
@@ -30,13 +31,14 @@ class SegmentPanel(Panel):
     def __init__(self, session: Session) -> None:
         changed = session.changed
         super().__init__(
-            "Segment",
+            "4 Segment",
             session,
             (changed.image, changed.adapter, changed.options, changed.job, changed.segmenting),
         )
         segmenting = session.segmenting
         self.slice = button("Slice", SLICE, segmenting.current_slice)
         self.stack = button("Stack", STACK, segmenting.stack)
+        self.primary = self.stack
         self.stop = button("Stop", "End; the finished slices stay.", session.stop)
         self.range = QLineEdit()
         self.range.setPlaceholderText("0-9, 20")
@@ -49,7 +51,6 @@ class SegmentPanel(Panel):
         self.reason = words()
         self.warnings = words()
         self.form.addRow(row(self.slice, self.stack, self.stop))
-        self.form.addRow(row(self.range, self.run_range))
         self.form.addRow(self.resume)
         self.form.addRow(self.reason)
         self.form.addRow(self.bar)
@@ -75,6 +76,7 @@ class SegmentPanel(Panel):
         connect(self.limit.valueChanged, self._set_limit)
         self.folder = button("Folder...", "Where results that go to disk are written.", self._choose_folder)
         self.place = words()
+        form.addRow(row(self.range, self.run_range))
         self.cleaning.add_to(form)
         form.addRow(self.probabilities)
         form.addRow("in memory to", self.limit)
@@ -104,9 +106,24 @@ class SegmentPanel(Panel):
         seconds = segmenting.seconds_left
         more = "" if seconds is None else f", {short_duration(seconds)} left"
         self.bar.setFormat((segmenting.note or f"{done} of {wanted} slices") + more)
+        self.set_state(self._summary())
         size = segmenting.bytes_needed / GB
         where = "disk (OME-Zarr)" if segmenting.on_disk else "memory"
-        self.place.setText(f"The whole stack takes {size:.2g} GB and goes to {where}." if size else "")
+        taken = shown_size(segmenting.bytes_needed)
+        self.place.setText(f"The whole stack takes {taken} and goes to {where}." if size else "")
+
+    def _summary(self) -> str:
+        session, segmenting = self.session, self.session.segmenting
+        done, wanted = segmenting.progress
+        if session.adapter is None:
+            return "needs an adapter"
+        if session.job == "segment":
+            return f"{done} of {wanted} slices"
+        if segmenting.finished:
+            return "all slices done"
+        if done == session.slice_count:
+            return "made by an earlier adapter"
+        return f"{done} slices done" if done else "nothing yet"
 
     def _set_limit(self, value: float) -> None:
         self.session.options.memory_limit = round(value * GB)

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QProgressBar
 from napari_salt.gui.panels._options import OptionControls
 from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain, row, words
 from napari_salt.gui.panels._plot import TrainingPlot
+from napari_salt.gui.panels._runs import RunList
 from napari_salt.terms.config import SaltConfig
 from napari_salt.terms.methods import METHODS
 from napari_salt.terms.options import options_of
@@ -39,10 +40,11 @@ class TrainPanel(Panel):
             changed.training,
             changed.preview,
         )
-        super().__init__("Train", session, updates)
+        super().__init__("3 Train", session, updates)
         self._make_budget()
         self._make_advanced()
         self.train = button("Train", TRAIN, session.training.start)
+        self.primary = self.train
         self.stop = button("Stop", STOP, session.stop)
         self.bar = QProgressBar()
         self.bar.setRange(0, 1000)
@@ -57,26 +59,30 @@ class TrainPanel(Panel):
         self.form.addRow(self.bar)
         self.form.addRow(self.plot)
         self.form.addRow(self.words)
+        self.runs = RunList(session)
+        self.form.addRow(self.runs)
         self.form.addRow(self.preview)
+        self.form.addRow(self.advanced)
         self.refresh()
 
     def _make_budget(self) -> None:
         options = self.session.options
         self.budget = OptionControls(self.session, "train", "training")
-        self.budget.add_to(self.form)
+        self.budget.add_to(self.form, "preset")
         self.go_on = checkbox(
             "go on from the loaded adapter",
             "Off: begin anew from the base model.",
             lambda on: setattr(options, "go_on", on),
             on=options.go_on,
         )
-        self.form.addRow(self.go_on)
 
     def _make_advanced(self) -> None:
         self.advanced = Fold("advanced")
         self.details = OptionControls(self.session, "train", "advanced")
-        self.details.add_to(Panel.form_of(self.advanced))
-        self.form.addRow(self.advanced)
+        form = Panel.form_of(self.advanced)
+        self.budget.add_to(form, "minutes")
+        self.details.add_to(form)
+        form.addRow(self.go_on)
 
     def refresh(self) -> None:
         """Show the session's state."""
@@ -101,8 +107,21 @@ class TrainPanel(Panel):
             self.bar.setFormat("%p %" if left is None else f"%p %, {short_duration(left)} left")
         infos = session.classes
         names, colors = ({i.value: getattr(i, key) for i in infos} for key in ("name", "color"))
-        self.plot.show_history(history, names, colors)
+        earlier = [run.history for run in training.runs if run.history is not history]
+        self.plot.show_history(history, names, colors, earlier)
+        self.runs.refresh()
+        self.set_state(self._summary())
         self.words.setText(training.words())
         self.words.setVisible(bool(self.words.text()))
         if session.options.train.unpainted == "ignore":
             self.words.setToolTip("Unpainted pixels are unknown: only painted ones are scored.")
+
+    def _summary(self) -> str:
+        session, training = self.session, self.session.training
+        if session.job == "train":
+            return f"training, {training.history.fraction:.0%}"
+        if training.history.best_dice is not None:
+            return f"held-out Dice {training.history.best_dice:.2f}"
+        if training.history.steps:
+            return "trained, not scored"
+        return "adapter loaded" if session.adapter else "not trained yet"

@@ -16,7 +16,7 @@ from weakref import WeakMethod
 from napari.utils.notifications import show_warning
 
 from napari_salt.terms.errors import SaltError
-from napari_salt.terms.text import unmarked
+from napari_salt.terms.text import printable, unmarked
 
 __all__ = ["Connections", "Reports", "connect", "guarded"]
 
@@ -44,9 +44,8 @@ class Reports:
             if text not in self._told:
                 self._told.add(text)
                 logger.exception("an event's callback failed")
-                show_warning(
-                    unmarked(str(error) if isinstance(error, SaltError) else UNEXPECTED.format(text))
-                )
+                told = str(error) if isinstance(error, SaltError) else UNEXPECTED.format(text)
+                show_warning(unmarked(printable(told)))
 
 
 def guarded(callback: Callable[..., Any], reports: Reports | None = None) -> Callable[..., Any]:

@@ -1,0 +1,179 @@
+"""Faults of the machine: full disks, folders that are gone, processes that are killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import tiny
+from napari_salt.cli import main
+from napari_salt.core.adapt.adapter import Adapter
+from napari_salt.engine._client import ENGINE
+from napari_salt.terms.card import AdapterCard
+from stacks import names, save
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and limits are of another kind on Windows")
+HERE = Path(__file__).parent
+
+
+def python(code, *arguments, **options):
+    """A process that runs `code` with the tests' modules at hand."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+FULL = """
+import logging, resource, sys
+from pathlib import Path
+import numpy as np, torch, tiny
+from napari_salt.core.adapt import svd
+from napari_salt.session._autosave import Autosave
+from napari_salt.session._flat_stack import PaintSnapshot
+from napari_salt.io import read_stack, write_labels
+from napari_salt.terms.errors import SaltError
+logging.basicConfig(format="warning: %(message)s", stream=sys.stdout)
+folder, autosave, adapter = Path(sys.argv[1]), Autosave(Path(sys.argv[1]) / "autosave"), tiny.adapter()
+stack, labels = read_stack(folder / "image.tif"), np.random.default_rng(0).integers(0, 9, (6, 64, 64), "u1")
+weight, svd.WORTH_KEEPING = torch.randn(64, 64), 1
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+def told(what, act):
+    try: act(); print(what, "done")
+    except SaltError as error: print(what, error)
+told("adapter", lambda: adapter.save(folder / "a.safetensors"))
+told("labels", lambda: write_labels(folder / "out.tif", labels, like=stack))
+told("paint", lambda: autosave.paint(PaintSnapshot(labels.shape, dict(enumerate(labels))), "image"))
+told("autosave", lambda: autosave.adapter(adapter.to_bytes(), "image"))
+told("svd", lambda: svd.remembered_svd(weight))
+"""
+
+
+def test_a_full_disk_is_told_and_harms_no_file(tmp_path, folder):
+    """Files of more than 4000 bytes cannot be written, as on a disk that is full."""
+    save(tmp_path, tiny.discs()[0], "image.tif")
+    for name in ("a.safetensors", "out.tif"):
+        (tmp_path / name).write_bytes(b"from before")
+    process = python(FULL, tmp_path)
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    for line in (
+        "a.safetensors cannot be written: File too large; make room, or choose another place",
+        "out.tif cannot be written: File too large",
+        "the paint cannot be autosaved to ",
+        "warning: cannot keep a decomposition for the next time: ",
+        "svd done",
+    ):
+        assert line in out
+    assert names(tmp_path / "autosave") == []
+    assert [name for name in names(tmp_path) if name.startswith(".")] == []
+    assert {(tmp_path / name).read_bytes() for name in ("a.safetensors", "out.tif")} == {b"from before"}
+    assert not list(folder.rglob("*.safetensors"))
+
+
+SAVING = """
+import sys
+from pathlib import Path
+from napari_salt.terms.files import write_adapter_file
+contents = [Path(name).read_bytes() for name in sys.argv[2:]]
+print("ready", flush=True)
+while True:
+    for content in contents: write_adapter_file(sys.argv[1], content)
+"""
+
+
+def test_a_kill_at_any_moment_of_saving_leaves_a_whole_file(tmp_path):
+    one, two = tiny.adapter((1,)), tiny.adapter((1, 2))
+    sources = [one.save(tmp_path / "one.safetensors"), two.save(tmp_path / "two.safetensors")]
+    target = tmp_path / "target.safetensors"
+    target.write_bytes(sources[0].read_bytes())
+    wait = np.random.default_rng(0)
+    for _ in range(8):
+        process = python(SAVING, target, *sources)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(wait.uniform(0, 0.05))
+        process.kill()
+        process.communicate()
+        assert target.read_bytes() in [source.read_bytes() for source in sources]
+    assert AdapterCard.read(target).values in ((1,), (1, 2))
+
+
+PARENT = """
+import subprocess, sys, time
+process = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+print(process.pid, flush=True)
+time.sleep(300)
+"""
+
+
+def test_the_engine_ends_when_napari_is_killed():
+    parent = python(PARENT, *ENGINE)
+    engine = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 60
+    while engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not engine.is_running() or engine.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.fixture
+def painted_files(tmp_path, monkeypatch, folder):
+    """An image and its labels in the working folder, and the tiny base."""
+    tiny.use(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    image, truth = tiny.discs()
+    save(tmp_path, image, "image.tif")
+    save(tmp_path, tiny.painted(truth, 1, 4), "labels.tif")
+    return ["train", "image.tif", "labels.tif", "--base", "tiny", "--seed", "0"]
+
+
+def test_sigterm_does_what_ctrl_c_does(painted_files, monkeypatch, capsys):
+    """The best adapter so far is kept, and the exit code is that of an interruption."""
+    events = []
+    show = "napari_salt.cli._commands._show"
+
+    def shown(event, _bar):
+        events.append(event)
+        if event.adapter is not None:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(show, shown)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main([*painted_files, "--out", "a.safetensors", "--steps", "100000"]) == 130
+    assert "stopping after this step" in capsys.readouterr().err
+    assert events[-1].phase != "done"
+    assert Adapter.load("a.safetensors").values == (1,)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_sigterm_before_there_is_anything_to_keep(painted_files, monkeypatch, capsys):
+    def read(*_arguments):
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("napari_salt.cli._commands._read_pairs", read)
+    assert main([*painted_files, "--out", "a.safetensors"]) == 130
+    assert "interrupted; nothing was written" in capsys.readouterr().err
+
+
+def test_an_adapter_whose_folder_is_gone_is_kept_elsewhere(painted_files, monkeypatch, capsys, folder):
+    (Path("out")).mkdir()
+
+    def shown(_event, _bar):
+        shutil.rmtree("out", ignore_errors=True)
+
+    monkeypatch.setattr("napari_salt.cli._commands._show", shown)
+    assert main([*painted_files, "--out", "out/a.safetensors", "--steps", "2"]) == 2
+    told = capsys.readouterr().err
+    assert "cannot write to out: No such file or directory" in told
+    kept = Path(told.split("the adapter is kept as ")[1].strip())
+    assert kept.parent == folder / "rescued"
+    assert Adapter.load(kept).training["steps"] == 2

@@ -1,0 +1,63 @@
+"""The Results panel by mouse and keys: tables, features, files and the report of a segmentation."""
+
+import csv
+
+import numpy as np
+import pytest
+from skimage.measure import label
+
+from napari_salt.io import read_labels
+from test_report import read
+
+pytestmark = pytest.mark.gui
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
+
+
+def test_what_was_found_becomes_tables_and_files(painted, tmp_path):
+    desk, hands = painted, painted.hands
+    for layer in (desk.image, desk.paint):
+        layer.units = ("um", "um", "um")
+        layer.scale = (2, 0.5, 0.5)
+    desk.train()
+    desk.segment()
+    result = next(layer for layer in desk.viewer.layers if layer.metadata.get("napari-salt") == "result")
+    assert hands.reads(result.name, "Results")
+    assert not hands.enabled("Save table...", "Results")
+    hands.press("Measure classes", "Results")
+    desk.finish()
+    assert hands.entries("The classes of the layer", "Results") == ["class 1"]
+    hands.press("Measure objects", "Results")
+    desk.finish()
+    found = np.asarray(result.data)
+    objects = label(found, background=0, connectivity=3)
+    assert hands.reads(f"{objects.max()} objects", "Results")
+    numbered = desk.viewer.layers[f"{result.name} objects"]
+    np.testing.assert_array_equal(numbered.data, objects)
+    assert len(numbered.features) == objects.max()
+
+    tables = [tmp_path / "classes.csv", tmp_path / "objects.csv"]
+    hands.press("Save table...", "Results", *map(hands.file, tables))
+    (row,) = rows_of(tables[0])
+    assert float(row["volume_um3"]) == (found == 1).sum() / 2
+    sizes = [int(row["voxels"]) for row in rows_of(tables[1])]
+    assert sizes == np.bincount(objects.ravel())[1:].tolist()
+
+    hands.press("Save labels...", "Results", hands.file(tmp_path / "found.zarr"))
+    desk.finish()
+    stack = read_labels(tmp_path / "found.zarr")
+    np.testing.assert_array_equal(stack.data, found)
+    assert (stack.unit, stack.spacing) == ("um", (2, 0.5, 0.5))
+    assert [info.name for info in stack.classes] == ["class 1"]
+
+    hands.press("Report...", "Results", hands.file(tmp_path / "report"))
+    desk.wait((tmp_path / "report.html").exists)
+    page = read(tmp_path / "report.html")
+    assert f"{int((found == 1).sum()):,}" in page.cells
+    assert "slice 1, painted" in page.texts
+    assert hands.reads("report.html", "Results")
+
+    hands.press("Difference", "Results")
+    assert hands.layers()[0] == "difference"
