@@ -275,7 +275,7 @@ def test_the_file_says_which_class_is_border(trained, tmp_path):
     for wrong in ("1", "3", "-2", "x", "1e9"):
         metadata = trained.metadata() | {"border": wrong}
         with pytest.raises(AdapterError, match="border"):
-            AdapterCard.from_metadata(path, metadata, {})
+            AdapterCard.from_metadata(path, metadata, {}, {})
 
 
 def test_training_goes_on_only_from_an_adapter_that_knows_borders(trained):

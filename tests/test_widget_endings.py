@@ -155,7 +155,7 @@ def test_a_failure_while_segmenting_keeps_what_is_done_and_says_so(desk):
 def test_unsaved_adapters_are_asked_about_before_they_go(painted):
     painted.train(3)
     hands = painted.hands
-    hands.press("Reset", "", hands.answer("Keep"))
+    hands.press("Reset", "Model", hands.answer("Keep"))
     assert hands.reads("not saved yet", "Model")
     hands.tick("go on from the loaded adapter", on=False)
     hands.press("Train", "Train", hands.answer("Cancel"))
