@@ -85,6 +85,7 @@ def main():
         at.picture("widget_segment")
         at.viewer.dims.ndisplay = 3
         at.viewer.layers["nuclei"].visible = False
+        at.viewer.reset_view()
         camera_of(at.viewer).angles = (0, 25, 60)
         at.viewer.theme = "light"
         at.pause(3)
