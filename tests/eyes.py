@@ -192,9 +192,10 @@ class Eyes:
                 self._open(fold)
                 self.rest(LOOK_SECONDS)  # for the layout
                 found = named(self._seen(kind, within), what)
+                if not any(fold in ancestors(w) for w in found):
+                    self._close(fold)  # also where it has appeared elsewhere meanwhile
                 if found:
                     return found
-                self._close(fold)
         return []
 
     def _is_in(self, fold: QCollapsible, within: str) -> bool:

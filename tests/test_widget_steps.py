@@ -118,7 +118,7 @@ def test_classes_are_painted_one_by_one(desk, tmp_path):
     hands.screenshot(tmp_path / "classes.png")
     before = np.array(desk.viewer.layers[-1].data)
     hands.pick("Merge", "into class 1")
-    assert [row[1] for row in hands.table()] == ["1"]
+    hands.wait(lambda: [row[1] for row in hands.table()] == ["1"], 10)
     hands.focus()
     hands.key(KEYS.Key_Z, CTRL)
     np.testing.assert_array_equal(desk.viewer.layers[-1].data, before)
