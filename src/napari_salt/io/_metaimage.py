@@ -15,7 +15,7 @@ from napari_salt.io._axes import axes_of_file, given_axes
 from napari_salt.io._format import ArrayOnDisk, Gathered, Layout, Opened, reading
 from napari_salt.io._geometry import Affine, sizes_of, to_ras
 from napari_salt.io._placed import in_mm
-from napari_salt.io._series import Picked, chosen
+from napari_salt.io._series import volume_of
 from napari_salt.io._units import of_the_voxel
 
 __all__ = ["metaimage_planes", "open_metaimage"]
@@ -49,13 +49,9 @@ def open_metaimage(
     with reading(path, "a MetaImage"):
         reader = _reader(path)
         array: ArrayOnDisk = _Voxels(reader, path)
-        shape = array.shape
         found = "QQQZYX"[-reader.GetDimension() :] + ("C" if reader.GetNumberOfComponents() > 1 else "")
         if series is not None:
-            lead = shape[: len(shape) - 3]
-            names = [f"volume {number}" for number in range(int(np.prod(lead)))]
-            place = np.unravel_index(chosen(series, names, path, "volumes"), lead)
-            array, found = Picked(array, [int(at) for at in place]), found[-3:]
+            array, found = volume_of(array, series, path), found[-3:]
         if axes:
             letters = given_axes(axes, found, array.shape, path)
         else:

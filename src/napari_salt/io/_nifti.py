@@ -1,7 +1,6 @@
 """NIfTI and Analyze volumes: read slice by slice where they are not compressed, never reoriented."""
 
 import gzip
-import math
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from nibabel.volumeutils import apply_read_scaling
 from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
 from napari_salt.io._format import ArrayOnDisk, Layout, Opened, reading
 from napari_salt.io._geometry import Affine
-from napari_salt.io._series import Picked, chosen
+from napari_salt.io._series import volume_of
 from napari_salt.io._units import of_the_voxel
 from napari_salt.terms.units import LENGTHS, MICROMETRES
 
@@ -57,7 +56,7 @@ def open_nifti(
         array: ArrayOnDisk = _Voxels(image.dataobj, compressed=path.name.lower().endswith(".gz"))
         found, zooms = _axes(array.shape), [float(size) for size in reversed(image.header.get_zooms())]
         if series is not None:
-            array = _volume(array, series, path)
+            array = volume_of(array, series, path)
             found, zooms = found[-3:], zooms[-3:]
         letters = _letters(found, array.shape, axes, path)
         named, time = _units(image.header)
@@ -78,14 +77,6 @@ def open_nifti(
             time_unit=_TIMES.get(time) if at >= 0 else None,
             step=slope if slope % 1 else None,
         )
-
-
-def _volume(array: ArrayOnDisk, series: str, path: Path) -> ArrayOnDisk:
-    """One of the volumes along the axes before the last three."""
-    lead = tuple(array.shape[:-3])
-    names = [f"volume {number}" for number in range(math.prod(lead))]
-    place = np.unravel_index(chosen(series, names, path, "volumes"), lead) if lead else ()
-    return Picked(array, [int(at) for at in place])
 
 
 def _letters(found: str, shape: tuple[int, ...], axes: str | None, path: Path) -> str:

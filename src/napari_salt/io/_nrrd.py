@@ -17,7 +17,7 @@ from napari_salt.io._format import ArrayOnDisk, Gathered, Layout, Opened, readin
 from napari_salt.io._geometry import Affine, to_ras
 from napari_salt.io._placed import in_mm
 from napari_salt.io._segments import fields_of, layer_names, segments_in
-from napari_salt.io._series import Picked, chosen
+from napari_salt.io._series import chosen, volume_of
 from napari_salt.io._units import Place, Spacing, of_the_voxel
 from napari_salt.terms.units import LENGTHS, MICROMETRES
 
@@ -65,10 +65,7 @@ def open_nrrd(
             array, letters = _Layer(array, layer), letters[:-1]
             segments = [segment for segment in segments if segment.layer == layer]
         elif series is not None:
-            lead = shape[: len(letters) - 3]
-            names = [f"volume {number}" for number in range(int(np.prod(lead)))]
-            place = np.unravel_index(chosen(series, names, path, "volumes"), lead)
-            array, letters = Picked(array, [int(at) for at in place]), letters[-3:]
+            array, letters = volume_of(array, series, path), letters[-3:]
         letters = given_axes(axes, letters, array.shape, path) if axes else letters
         affine, spacing, unit, origin = _geometry(header, letters)
         return Opened(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from napari_salt.io._format import ArrayOnDisk
 from napari_salt.terms.errors import InputError
 
-__all__ = ["Picked", "SeveralImagesError", "chosen", "listed"]
+__all__ = ["Picked", "SeveralImagesError", "chosen", "listed", "volume_of"]
 
 _MOST_NAMED = 8
 
@@ -98,3 +99,12 @@ class Picked:
     def __getitem__(self, key: tuple[slice, ...]) -> npt.NDArray[Any]:
         taken = np.asarray(self._array[(*self._place, *key)])
         return taken.reshape(taken.shape[len(self._place) :])
+
+
+def volume_of(array: ArrayOnDisk, series: str, path: Path) -> Picked:
+    """The volume that is meant (see `chosen`), of those along the axes before the last three."""
+    lead = tuple(array.shape[:-3])
+    names = [f"volume {number}" for number in range(math.prod(lead))]
+    number = chosen(series, names, path, "volumes")
+    place = np.unravel_index(number, lead) if lead else ()
+    return Picked(array, [int(at) for at in place])

@@ -16,6 +16,7 @@ from napari_salt.io._geometry import sizes_of
 from napari_salt.io._series import SeveralImagesError
 from napari_salt.io._table import format_to_read, format_to_write
 from napari_salt.io._units import of_the_voxel, position
+from napari_salt.io._write import label_type
 from napari_salt.session._layers import CLASSES, FILE, color_of, colormap_of
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
@@ -28,8 +29,7 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 AFFINE, SERIES = "napari-salt: affine", "napari-salt: series"
 """Keys, beside `FILE` and `CLASSES`, in the metadata of layers: what files say that a layer cannot hold."""
-_SEGMENTATIONS = ("3D Slicer's segmentation", "DICOM")
-_WRITTEN = ("uint8", "uint16", "uint32", "int32")
+_SEGMENTATION = "3D Slicer's segmentation"
 
 
 def layers_of(path: Path) -> list[LayerData]:
@@ -93,7 +93,7 @@ def save_labels(path: Path, labels: Any, meta: Mapping[str, Any], others: Iterab
 def _read(path: Path, series: int | None = None) -> Stack:
     """Labels of a segmentation, else the image; a fourth axis without a name is taken as time."""
     name = format_to_read(path).name
-    if name == _SEGMENTATIONS[0]:
+    if name == _SEGMENTATION:
         return read_labels(path, series=series)
     stack = _image(path, series)
     return read_labels(path, series=series) if stack.classes else stack
@@ -195,7 +195,7 @@ def _pattern(labels: Any, meta: Mapping[str, Any], path: Path) -> Stack:
 def _typed(labels: Any) -> NDArray[Any]:
     """The labels in a type that is written."""
     array = np.asarray(labels)
-    if array.dtype.name in _WRITTEN:
+    if label_type(array.dtype) == array.dtype:
         return array
     if array.size and array.min() < 0:
         raise InputError(f"the labels have the value {array.min()}; labels are whole numbers from 0")
