@@ -84,6 +84,23 @@ def test_previews_do_not_carry_the_adapter(session, loop, monkeypatch):
     assert 1 <= len(files) <= len({look.adapter for look in looks})
 
 
+def test_another_image_is_previewed_while_one_is_trained_on(session, loop):
+    image, truth = tiny.discs(6)
+    session.set_image(session.viewer.add_image(image))
+    session.set_labels(session.viewer.add_labels(tiny.painted(truth, 1, 4)))
+    session.options.change("train", steps=100_000)
+    session.training.start()
+    loop.run(lambda: session.training.history.steps)
+    session.set_image(session.viewer.add_image(image[:, 12:52]))
+
+    layers = session.viewer.layers
+    session.previewing.refresh()
+    loop.run(lambda: "SALT preview" in layers and layers["SALT preview"].data.shape == (40, 64))
+    assert session.job == "train"
+    session.stop()
+    loop.run(lambda: not session.job)
+
+
 def test_an_engine_that_dies_is_told_of_and_started_anew(session, loop):
     image, truth = tiny.discs(6)
     problems = []

@@ -166,8 +166,8 @@ class Write:
 class Look:
     """Preview the square around `centre` (y, x), in pixels, of slice `index`.
 
-    During a training the preview is of the training's first image, with what has been learnt so far; else it
-    is of `image`, with the adapter of digest `adapter` (with `adapted` off as in `Segment`).
+    During a training it shows what has been learnt so far, else what the adapter of digest `adapter` finds
+    (with `adapted` off as in `Segment`).
     """
 
     image: StackInfo

@@ -9,6 +9,7 @@ from napari_salt.session._layers import Overlay, camera_of
 from napari_salt.terms.planes import Plane
 
 if TYPE_CHECKING:
+    from napari_salt.session._image_source import ImageSource
     from napari_salt.session._state import SessionState
 
 __all__ = ["Previewing"]
@@ -21,6 +22,7 @@ class Previewing:
         self._session = session
         self._overlay = Overlay(session.viewer, "SALT preview")
         self._waiting = False
+        self._asked_of: ImageSource | None = None
         self._moved = False
         self._shown: int | None = None
         self._told = ""
@@ -47,7 +49,7 @@ class Previewing:
         if self._waiting:
             self._moved = True
             return
-        self._waiting, self._moved = True, False
+        self._waiting, self._moved, self._asked_of = True, False, session.source
         session.engine.send(
             Look(
                 image=session.engine.offer(session.source.stack),
@@ -69,7 +71,8 @@ class Previewing:
         if session.source is None or not self.wanted:
             return
         found = message.preview
-        if found is not None and found.index == session.current_slice:
+        ours = self._asked_of is session.source
+        if ours and found is not None and found.index == session.current_slice:
             self._overlay.show(session.source, found, session.colormap)
             self._shown = found.index
             session.changed.preview.emit()

@@ -6,7 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["check_stop", "stopping_by"]
+__all__ = ["StopRequested", "check_stop", "stopping_by"]
+
+
+class StopRequested(Exception):  # noqa: N818 (no error)
+    """The user pressed Stop."""
 
 
 def _go_on() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,8 +30,12 @@ from napari_salt.core.train.validation import held_out_dice, mean_dice
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.events import Phase, Preview, TrainingEvent
+from napari_salt.terms.preprocess import Preprocess
 
 logger = logging.getLogger(__name__)
+
+Read = Callable[[Preprocess], SliceReader]
+"""How a stack is read by the rule of a training."""
 
 WARM_STEPS, WARM_SHARE = 60, 0.1
 """Steps of the warm start, and the share of the budget that it takes at most."""
@@ -174,11 +178,12 @@ class Run:
         set_rate(self.optimizer, rate)
         return rate
 
-    def look(self, index: int, centre: tuple[float, float]) -> Preview:
-        """Segment the square around a point with the present averages."""
+    def look(self, index: int, centre: tuple[float, float], read: Read | None = None) -> Preview:
+        """Segment the square around a point with the present averages (see `Look` in training)."""
+        reader = read(self.readers[0].preprocess) if read else self.readers[0]
         with self.average.in_place():
             values = [INSIDE if c.value == self.border else c.value for c in self.classes]
-            return preview(self.segmenter, self.readers[0], values, index, centre)
+            return preview(self.segmenter, reader, values, index, centre)
 
     def _measure(self, paint: Sequence[PaintedSlice] | None = None) -> dict[int, float]:
         """Dice of the classes that can be scored, on held-out paint, or on what is given."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 
@@ -22,7 +23,7 @@ from napari_salt.core.segment.memory import crops_that_fit
 from napari_salt.core.train.budget import Clock
 from napari_salt.core.train.classes import class_table
 from napari_salt.core.train.provenance import advice, provenance
-from napari_salt.core.train.run import FINAL_PHASE, Run
+from napari_salt.core.train.run import FINAL_PHASE, Read, Run
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import SaltError, check_type
 from napari_salt.terms.events import Preview, TrainingEvent
@@ -35,7 +36,17 @@ __all__ = ["Look", "Stacks", "events_of", "train", "training_events"]
 logger = logging.getLogger(__name__)
 
 
-Look = Callable[[int, tuple[float, float]], Preview]
+class Look(Protocol):
+    """Previews what has been learnt so far."""
+
+    def __call__(self, index: int, centre: tuple[float, float], read: Read | None = None) -> Preview:
+        """Segment the square around `centre`, (y, x) in pixels, of slice `index`.
+
+        `read` makes a reader of another stack than the first of the training, by the training's rule.
+        """
+        ...
+
+
 Stacks = StackLike | Sequence[StackLike]
 
 
@@ -120,8 +131,8 @@ def training_events(
         differ. None: voxels are cubes.
     between
         Called after every step with a function that previews what has been learnt:
-        ``look(index, (y, x))`` segments the square around a point of the (first) stack. It may raise to
-        end the training.
+        ``look(index, (y, x))`` segments the square around a point of the (first) stack, or of another one
+        (see `Look`). It may raise to end the training.
 
     Yields
     ------
