@@ -509,7 +509,7 @@ def test_ctrl_c_while_the_demo_compares_says_what_is_there(monkeypatch, capsys):
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(_demo, "_forest", pressed)
-    monkeypatch.setattr(_demo, "SegmentConfig", lambda: SegmentConfig(views=1))  # four take a minute
+    monkeypatch.setattr(_demo, "TrainConfig", functools.partial(TrainConfig, base="tiny"))
     assert main(["demo", "--out", "here", "--minutes", "0.02"]) == 130
     err = capsys.readouterr().err
     assert err.splitlines()[-1].startswith("interrupted; the adapter is here")
@@ -519,18 +519,18 @@ def test_ctrl_c_while_the_demo_compares_says_what_is_there(monkeypatch, capsys):
 
 
 def test_the_main_job_with_the_bundled_base(capsys):
-    """Two painted slices, two dozen steps, two slices that were not painted."""
+    """Two painted slices, a few steps, two slices that were not painted."""
     truth = tifffile.imread(samples.nuclei3d_labels())
     save(Path(), 5 * tiny.painted(truth, *samples.PAINTED_SLICES), "paint.tif")
     save(Path(), 5 * truth, "truth.tif")
     image = str(samples.nuclei3d_image())
-    train = ["train", image, "paint.tif", "--out", "real.safetensors", "--steps", "24", "--device", "cpu"]
+    train = ["train", image, "paint.tif", "--out", "real.safetensors", "--steps", "16", "--device", "cpu"]
     assert main([*train, "--json"]) == 0
     told = last_line(capsys)
     assert set(told) == TRAINING_KEYS
     assert told["adapter_bytes"] == Path("real.safetensors").stat().st_size <= 1_000_000
     assert told["base"] == "lite-medsam"
-    assert main(segmenting("--slices", "12,18", image=image, adapter="real.safetensors")) == 0
+    assert main(segmenting("--slices", "12,18", "--views", "1", image=image, adapter="real.safetensors")) == 0
     capsys.readouterr()
     found = read_labels("out.tif").data.compute()
     assert set(np.unique(found)) == {0, 5}
