@@ -310,6 +310,51 @@ def test_bad_numbers_of_views_are_refused(views):
         SegmentConfig(views=views)
 
 
+# Looking again only where the first view is unsure
+
+
+class Slanted(Itself):
+    """A model that is sure where the image is 0, and else not, and whose logits differ from view to view."""
+
+    def forward(self, images):
+        self.batches.append(len(images))
+        slope = torch.linspace(0.1, 0.9, 64)
+        return torch.where(images[:, :1] == 0, torch.tensor(-9.0), slope.expand(len(images), 1, 64, 64))
+
+
+def test_an_unsure_slice_is_looked_at_in_all_views():
+    image = torch.rand(3, 64, 64) + 0.1
+    again = SlicePredictor(Slanted(), 16).looked_again(image, VIEWS[:3])
+    ramp = SlicePredictor(Slanted(), 16).logits(image)
+    inner = (..., slice(16, 48), slice(16, 48))  # edges of tiles count less
+    torch.testing.assert_close(again[inner], (2 * ramp + ramp.flip(2))[inner] / 3)
+
+
+def test_only_tiles_with_unsure_pixels_are_looked_at_again():
+    image = torch.zeros(3, 64, 4 * 64)
+    image[:, :32, :20] = 0.7
+    model = Slanted()
+    predictor = SlicePredictor(model, 0, batch_size=1)
+    again = predictor.looked_again(image, VIEWS[:2])
+    assert sum(model.batches) == 3  # one with something, one without (computed once), the first once more
+    assert torch.equal(again[..., 64:], torch.full((1, 64, 192), -9.0))
+
+
+def test_looking_again_leaves_no_seam():
+    """Where logits are the same in all views, they are so in parts that were looked at twice."""
+    image = torch.rand(3, 90, 130)
+    torch.testing.assert_close(SlicePredictor(Itself(), 16).looked_again(image, VIEWS), image[:1])
+
+
+@pytest.mark.parametrize(("settings", "most"), [({}, 2), ({"views": 1}, 1), ({"views": 4}, 4)])
+def test_fast_looks_at_most_twice_unless_told(settings, most):
+    stack, (model, seen) = tiny.discs(1)[0], counting()
+    adapter = tiny.adapter(preprocess=Preprocess(turns=True))
+    config = SegmentConfig(quality="fast", runtime="torch", **settings)
+    (result,) = segmentation_events(stack, adapter, config, segmenter=model)
+    assert 1 <= len(seen) <= most == result.tiles
+
+
 # Tiles without content
 
 

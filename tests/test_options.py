@@ -54,6 +54,7 @@ SEGMENTING = {
     "batch_size": 3,
     "device": "cpu",
     "views": 2,
+    "quality": "fast",
     "min_size": 4,
     "fill_holes": True,
     "smooth": True,

@@ -272,10 +272,16 @@ class SegmentConfig:
         nothing="automatic",
     )
     device: str = option("auto", DEVICE, "model")
+    quality: Literal["fast", "best"] = option(
+        "best",
+        "Best: all of a slice is looked at in all views. Fast: in one, and again where that is unsure.",
+        "segmenting",
+        choices={"fast": "fast", "best": "best"},
+    )
     views: int | None = option(
         None,
         "Turned and mirrored views of each slice that are averaged: better, and slower by as much. "
-        "Automatic: 4 where the adapter was trained with turns, else 1.",
+        "Automatic: 4 (fast: 2) where the adapter was trained with turns, else 1.",
         "segmenting",
         low=1,
         high=MAX_VIEWS,

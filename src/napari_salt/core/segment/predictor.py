@@ -24,6 +24,8 @@ __all__ = ["SlicePredictor"]
 
 KEPT_COLOURS = 4
 """Most uniform tiles (of one colour) whose logits are kept: that of the padding, and few others."""
+SURE, UNSURE_SHARE = 0.8, 0.005
+"""A pixel is unsure if no class has this probability; tiles with a larger share of them get another look."""
 
 
 class SlicePredictor:
@@ -64,7 +66,7 @@ class SlicePredictor:
         return tiles_of(size, self._segmenter.input_size, self._overlap)
 
     def probabilities(
-        self, image: Tensor, size: Sequence[int], views: Sequence[View] = VIEWS[:1]
+        self, image: Tensor, size: Sequence[int], views: Sequence[View] = VIEWS[:1], *, fast: bool = False
     ) -> NDArray[np.float32]:
         """Probabilities of background and classes at `size` (Y, X), float32, shape (K + 1, Y, X).
 
@@ -76,10 +78,12 @@ class SlicePredictor:
             (height, width) of the result in pixels.
         views
             Views whose logits are averaged.
+        fast
+            Only tiles in which the first view is unsure are looked at again.
         """
-        logits = resize(self.mean_logits(image, views)[None], (size[0], size[1]))
-        found: NDArray[np.float32] = class_probabilities(logits)[0].numpy()
-        return found
+        found = self.looked_again(image, views) if fast else self.mean_logits(image, views)
+        shown: NDArray[np.float32] = class_probabilities(resize(found[None], (size[0], size[1])))[0].numpy()
+        return shown
 
     def mean_logits(self, image: Tensor, views: Sequence[View]) -> Tensor:
         """Mean of `logits` over several views of the slice."""
@@ -90,6 +94,23 @@ class SlicePredictor:
             size = view.size_of(image.shape[1:])
             total = total + view.back(self._blended(size, self.tiles(size), logits))
         return torch.as_tensor(total) / len(views)
+
+    def looked_again(self, image: Tensor, views: Sequence[View]) -> Tensor:
+        """`logits` of the first view, and the mean over all `views` in tiles in which the first is unsure.
+
+        A tile's other views count less towards its edges, so that there is no seam.
+        """
+        total = self.logits(image)
+        unsure = class_probabilities(total[None])[0].amax(0) < SURE
+        counted = torch.ones_like(total[0])
+        for view in views[1:]:
+            seen, where = view.of(image), view.of(unsure[None])[0]
+            tiles = [t for t in self.tiles(where.shape) if self._part(where, t).float().mean() > UNSURE_SHARE]
+            logits = self._logits_of(self._cut(seen, tile) for tile in tiles)
+            found = view.back(self._blended(where.shape, tiles, logits))
+            weight = view.back(self._weight(where.shape, tiles)[None])[0].clamp_max(1)
+            total, counted = total + weight * found, counted + weight
+        return total / counted
 
     def logits(self, image: Tensor, wanted: Tensor | None = None) -> Tensor:
         """Blended logits of one slice.
@@ -106,26 +127,32 @@ class SlicePredictor:
         Tensor
             float32 on the CPU, shape (K, H, W).
         """
-        side = self._segmenter.input_size
-        height, width = image.shape[-2:]
-        tiles = self.tiles((height, width))
+        tiles = self.tiles(image.shape[-2:])
         if wanted is not None:
-            tiles = [t for t in tiles if wanted[t.top : t.top + side, t.left : t.left + side].any()]
-        return self._blended((height, width), tiles, self._logits_of(self._cut(image, t) for t in tiles))
+            tiles = [t for t in tiles if self._part(wanted, t).any()]
+        return self._blended(image.shape[-2:], tiles, self._logits_of(self._cut(image, t) for t in tiles))
 
     def _blended(self, size: Sequence[int], tiles: Sequence[Tile], found: Iterator[Tensor]) -> Tensor:
         """Mean of the logits that `found` gives for `tiles` of a (height, width), each by its weight."""
-        side = self._segmenter.input_size
-        height, width = size
-        total = torch.zeros(self._segmenter.n_classes, height, width)
-        weight = torch.zeros(height, width)
+        total = torch.zeros(self._segmenter.n_classes, *size)
         for tile, logits in zip(tiles, found, strict=False):
-            rows = slice(tile.top, min(tile.top + side, height))
-            columns = slice(tile.left, min(tile.left + side, width))
-            part = (slice(0, rows.stop - rows.start), slice(0, columns.stop - columns.start))
-            total[:, rows, columns] += logits[:, *part] * self._taper[part]
-            weight[rows, columns] += self._taper[part]
-        return total / weight.clamp_min(torch.finfo(weight.dtype).tiny)
+            part = self._part(total, tile)
+            height, width = part.shape[1:]
+            part += logits[:, :height, :width] * self._taper[:height, :width]
+        return total / self._weight(size, tiles).clamp_min(torch.finfo(total.dtype).tiny)
+
+    def _weight(self, size: Sequence[int], tiles: Sequence[Tile]) -> Tensor:
+        """Sum of the weights of `tiles` in each pixel of a (height, width)."""
+        weight = torch.zeros(*size)
+        for tile in tiles:
+            part = self._part(weight, tile)
+            part += self._taper[: part.shape[0], : part.shape[1]]
+        return weight
+
+    def _part(self, image: Tensor, tile: Tile) -> Tensor:
+        """The tile's part of an image (..., H, W), smaller than a tile at the image's edges."""
+        side = self._segmenter.input_size
+        return image[..., tile.top : tile.top + side, tile.left : tile.left + side]
 
     def _logits_of(self, cuts: Iterable[Tensor]) -> Iterator[Tensor]:
         """float32 CPU logits (K, S, S) of each square cut; cuts are taken as they are needed."""
@@ -184,8 +211,7 @@ class SlicePredictor:
         yield from under_way()
 
     def _cut(self, image: Tensor, tile: Tile) -> Tensor:
-        side = self._segmenter.input_size
-        part = image[:, tile.top : tile.top + side, tile.left : tile.left + side]
+        side, part = self._segmenter.input_size, self._part(image, tile)
         if part.shape[-2:] == (side, side):
             return part
         return torch.nn.functional.pad(part, (0, side - part.shape[-1], 0, side - part.shape[-2]))

@@ -42,6 +42,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+FAST_VIEWS = 2
+
 
 def segmentation_events(
     stack: StackLike,
@@ -168,7 +170,9 @@ class _Job:
         """Index, probabilities and number of tiles of each wanted slice."""
         adapter, config = self.adapter, self.config
         slices = wanted_slices(config, len(reader))
-        views = VIEWS[: config.views or (len(VIEWS) if adapter.preprocess.turns else 1)]
+        fast = config.quality == "fast"
+        most = FAST_VIEWS if fast else len(VIEWS)
+        views = VIEWS[: config.views or (most if adapter.preprocess.turns else 1)]
         if whole_job:
             warn_of_unlikeness(adapter, reader)
         with fast_cpu(), closing(ahead(reader.read, slices)) as images:
@@ -181,7 +185,7 @@ class _Job:
             predictor = SlicePredictor(segmenter, overlap, config.batch_size, self.between, forward)
             shape = own_shape(reader.stack)
             predicted: Iterator[tuple[int, NDArray[np.float32]]] = (
-                (index, predictor.probabilities(image, shape, views)) for index, image in images
+                (index, predictor.probabilities(image, shape, views, fast=fast)) for index, image in images
             )
             if config.smooth and not adapter.preprocess.independent:
                 predicted = smoothed(predicted, config.group)
