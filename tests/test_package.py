@@ -62,3 +62,26 @@ def test_sample_layers():
     painted = two_painted_slices()[1][0]
     assert tuple(np.flatnonzero(painted.any(axis=(1, 2)))) == samples.PAINTED_SLICES
     np.testing.assert_array_equal(painted[8], labels[8])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "painted", "classes", "unit"),
+    [
+        ("cells", (32, 256, 256), samples.CELLS3D_PAINTED, samples.CELLS3D_CLASSES, "um"),
+        ("brain", (56, 192, 158), samples.BRAIN_PAINTED, samples.BRAIN_CLASSES, "mm"),
+    ],
+)
+def test_samples_of_napari_name_their_classes_and_know_their_size(name, shape, painted, classes, unit):
+    from napari.layers import Image, Labels
+
+    from napari_salt.gui import _sample_data
+    from napari_salt.session._layers import names_in
+
+    (image, about, _), (labels, about_labels, _) = getattr(_sample_data, name)()
+    image, labels = Image(image, **about), Labels(labels, **about_labels)
+    assert image.data.shape == labels.data.shape == shape
+    assert tuple(np.flatnonzero(labels.data.any(axis=(1, 2)))) == painted
+    assert set(np.unique(labels.data)) == {0, *classes}
+    assert names_in(labels) == classes
+    assert str(image.units[2]).startswith({"um": "micro", "mm": "milli"}[unit])
+    np.testing.assert_array_equal(image.scale, labels.scale)

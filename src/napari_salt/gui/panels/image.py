@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ImagePanel"]
 
-SAMPLE = "napari-salt", "nuclei3d_painted"
+SAMPLE = "napari-salt", "cells"
 KEPT = "Paint and adapters that were kept automatically."
+OTHERS = "File > Open Sample has the MRI of a brain as well."
 OPEN = "Open a TIFF, an OME-Zarr or a NIfTI file, or anything else that napari opens."
 
 
@@ -36,7 +37,7 @@ class ImagePanel(Panel):
         self._filling = False
         self.open = button("Open image...", OPEN, self._open)
         self.sample = button(
-            "Open sample", "Open a small stack of nuclei with two painted slices.", self._sample
+            "Open sample", f"Open nuclei of cells with two painted slices. {OTHERS}", self._sample
         )
         self.primary = self.sample
         self.empty = row(self.open, self.sample)
