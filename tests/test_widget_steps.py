@@ -55,6 +55,7 @@ def test_the_panel_leads_from_the_sample_to_the_adapter(desk, tmp_path):
     assert hands.reads("Train on the 2 painted slices, or paint more.")
     hands.wait(lambda: not hands.scrolls(), 10)
     desk.session.options.change("train", steps=6)
+    desk.session.options.change("segment", views=1)
     hands.press("Train", "Train")
     assert opened(hands) == ["Train"]
     desk.finish()
@@ -85,7 +86,7 @@ def test_the_panel_leads_from_the_sample_to_the_adapter(desk, tmp_path):
     first, now = desk.session.training.runs[0], desk.session.adapter
     hands.take("The trainings of this session", runs[0])
     assert desk.session.adapter.digest == first.adapter.digest != now.digest
-    assert len(desk.widget.train.plot.curves()) == 3, "loss, Dice, and the other training"
+    assert len(desk.widget.train.plot.curves()) == 4, "loss, two classes' Dice, and the other training"
 
 
 def test_classes_are_painted_one_by_one(desk, tmp_path):
