@@ -7,7 +7,6 @@ import io
 import json
 import logging
 import os
-import string
 import sys
 from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
@@ -25,13 +24,11 @@ from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import Option, options_of
 from napari_salt.terms.slice_ranges import parse_slices
 from napari_salt.terms.text import PlainFormatter, printable
-from napari_salt.terms.units import micrometres
+from napari_salt.terms.units import parse_length, parse_lengths
 
 __all__ = ["main"]
 
-MICRO = "\u00b5\u03bc"
-"""The micro sign and the Greek letter mu."""
-BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
+BAD_INPUT, PARTLY, INTERRUPTED, UNREAD = 2, 3, 130, 141
 METAVARS = {
     "base": "NAME|CHECKPOINT[@SIZE]",
     "class_names": "1=nucleus,2=...",
@@ -45,6 +42,7 @@ VERBS = {
     "evaluate": "_commands",
     "measure": "_measure",
     "report": "_report",
+    "run": "_run",
     "suggest": "_commands",
     "info": "_about",
     "bases": "_about",
@@ -65,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 2 bad input or arguments; 130 interrupted; 141 the reader of the output has closed the pipe.
+        0 done; 2 bad input or arguments; 3 `run` is done, but for some files; 130 interrupted; 141 the reader
+        of the output has closed the pipe.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -97,7 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return UNREAD
-    return INTERRUPTED if interrupted else 0
+    if interrupted:
+        return INTERRUPTED
+    return PARTLY if result.get("failed") else 0
 
 
 def _fail(message: str, code: int) -> int:
@@ -145,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    adders = _add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_others
-    for add in (*adders, add_adapters, add_export):
+    adders = _add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_run
+    for add in (*adders, _add_others, add_adapters, add_export):
         add(verbs)
     return parser
 
@@ -160,7 +161,13 @@ def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _add_demo(verbs: Any) -> None:
     demo = _add(verbs, "demo", "Train, segment and score the bundled real sample.")
     demo.add_argument("--out", type=Path, default=Path("napari-salt-demo"), metavar="DIR")
-    demo.add_argument("--minutes", type=_number, default=2.25, help="training time (default 2.25)")
+    minutes = options_of(TrainConfig)["minutes"]
+    demo.add_argument(
+        "--minutes",
+        type=_parser_of(minutes),
+        default=2.25,
+        help="training time, such as 3 or 90s (default 2.25)",
+    )
 
 
 def _add_train(verbs: Any) -> None:
@@ -226,12 +233,12 @@ def _add_evaluate(verbs: Any) -> None:
     evaluate = _add(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class, or objects.")
     evaluate.add_argument("prediction", type=Path)
     evaluate.add_argument("labels", type=Path)
-    evaluate.add_argument("--slices", type=_slices, help="slices to score, such as 3,12 or 0-9")
+    evaluate.add_argument("--slices", type=_read(parse_slices), help="slices to score, such as 3,12 or 0-9")
     evaluate.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
     _add_resample(evaluate)
-    evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
+    evaluate.add_argument("--classes", type=_read(parse_slices), help="label values to score; default all")
     evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
     evaluate.add_argument(
@@ -264,6 +271,11 @@ def _add_report(verbs: Any) -> None:
     _add_measuring(report)
 
 
+def _add_run(verbs: Any) -> None:
+    run = _add(verbs, "run", "Carry out a project file: train, segment many images, one table, one report.")
+    run.add_argument("project", type=Path, metavar="PROJECT.toml", help="see docs/project.md")
+
+
 def _add_measuring(measure: argparse.ArgumentParser) -> None:
     """Add the flags that say what is measured in which units."""
     measure.add_argument(
@@ -285,7 +297,7 @@ def _add_measuring(measure: argparse.ArgumentParser) -> None:
     measure.add_argument("--channel", type=int, metavar="N", help="channel of the image, from 0")
     measure.add_argument(
         "--pixel-size",
-        type=_lengths,
+        type=_read(parse_lengths),
         metavar="Z,Y,X",
         help="size of a voxel, such as 2,0.5,0.5 (micrometres) or 1.2mm,0.8mm,0.8mm, of images 0.5 or "
         "0.4,0.5, where the file does not say it or is wrong",
@@ -339,10 +351,8 @@ def _metavar(option: Option) -> str:
 
 def _parser_of(option: Option) -> Callable[[str], Any]:
     def parse(text: str) -> Any:
-        if option.nothing and text in ("auto", option.nothing):
-            return None
         try:
-            return option.parse(text)
+            return option.of_text(text)
         except InputError as error:
             own = str(error).startswith(f"{option.name} is ")
             told = f"{text} is not {option.values}" if own else str(error)
@@ -364,7 +374,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pixel-size",
-        type=_length,
+        type=_read(parse_length),
         metavar="LENGTH",
         help="side of the image's pixels, such as 0.5 (micrometres), 250nm or 1.2mm, where the file does not "
         "say it or is wrong",
@@ -379,36 +389,13 @@ def _add_resample(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
+def _read(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`parse` for argparse, which tells what is wrong with the argument."""
 
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
 
-def _length(text: str) -> float:
-    """Micrometres of a length such as 0.5, 250nm or 0.5 mm."""
-    number = text.strip().rstrip(string.ascii_letters + MICRO)
-    unit = text.strip()[len(number) :] or "um"
-    in_one = micrometres(unit)
-    if in_one is None:
-        raise argparse.ArgumentTypeError(f"{text} has no unit such as nm, um, mm, cm or m")
-    return _number(number) * in_one
-
-
-def _lengths(text: str) -> tuple[float, ...]:
-    """Micrometres along y and x, or z, y and x, of one to three lengths; one counts for both y and x."""
-    lengths = tuple(map(_length, text.split(",")))
-    if len(lengths) > 3:
-        raise argparse.ArgumentTypeError(f"{text} has more than three lengths")
-    return lengths * 2 if len(lengths) == 1 else lengths
-
-
-def _slices(text: str) -> tuple[int, ...]:
-    try:
-        return parse_slices(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+    return read

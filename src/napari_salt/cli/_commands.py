@@ -36,13 +36,16 @@ if TYPE_CHECKING:
     from napari_salt.terms.events import TrainingEvent
 
 __all__ = [
+    "Pair",
     "adapter_file",
     "check_adapter_path",
     "evaluate",
     "given",
     "given_texts",
+    "judge",
     "label_axes",
     "load",
+    "named",
     "prepare_base",
     "read_image",
     "run_training",
@@ -66,14 +69,14 @@ def train(options: argparse.Namespace) -> Result:
     texts = given_texts(options)
     pairs = _read_pairs(options)
     group = common_group([(str(image.source), image.group) for image, _ in pairs])
-    config = given(options, _named(TrainConfig(group=group), [labels for _, labels in pairs]))
+    config = given(options, named(TrainConfig(group=group), [labels for _, labels in pairs]))
     init = load(options.init) if options.init else None
     prepare_base(init, getattr(options, "base", None))
     stacks = training_stacks(pairs, config.plane)
     adapter, interrupted = run_training(stacks, config, options.out, init, texts)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
-            _judge(stacks, config, adapter, init)
+            judge(stacks, config, adapter, init)
     ended = "stopped early; the best adapter so far is" if interrupted else "the adapter is"
     size = options.out.stat().st_size / 1e3
     tell(
@@ -94,7 +97,7 @@ def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     ]
 
 
-def _named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
+def named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
     """`config` with the names and colours that label files give their values, the first file's first."""
     known = [info for stack in reversed(labels) for info in stack.classes]
     return replace(
@@ -104,9 +107,10 @@ def _named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
     )
 
 
-def _judge(
+def judge(
     stacks: Sequence[TrainingStack], config: TrainConfig, adapter: Adapter, init: Adapter | None
 ) -> None:
+    """Tell how the adapter compares with a random forest, and what would help most."""
     from napari_salt.core.train.verdict import verdict_on
 
     verdict = verdict_on(adapter, stacks, config, init.values if init else ())

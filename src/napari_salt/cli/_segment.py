@@ -29,6 +29,7 @@ from napari_salt.terms.stack import result_dtype
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.core.adapt.segmenter import Segmenter
     from napari_salt.terms.events import SliceResult
     from napari_salt.terms.planes import Cut
 
@@ -80,7 +81,13 @@ def segment(options: argparse.Namespace) -> Result:
     return result, interrupted
 
 
-def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Result:
+def run_segmentation(
+    image: Stack,
+    adapter: Adapter,
+    config: SegmentConfig,
+    outputs: Outputs,
+    segmenter: Segmenter | None = None,
+) -> Result:
     """Segment with a progress bar; slices that are not asked for are written as 0.
 
     Each finished slice is kept in a `PartialRun` at once. The outputs are written from there when all slices
@@ -97,6 +104,8 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
         How to segment; its `group` is that of `image`.
     outputs
         Files to write.
+    segmenter
+        The adapter's, built and merged, if there is one already.
 
     Returns
     -------
@@ -116,7 +125,7 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
     outputs.check(image.source)
     partial = PartialRun(outputs.labels, outputs.depend_on(image, adapter, config))
     finished = set(partial.finished() if outputs.resume else ())
-    job = _Job(image, adapter, config, outputs, partial, finished)
+    job = _Job(image, adapter, config, outputs, partial, finished, segmenter)
     interruption = Interruption()
     with interruption.watched():
         with telling_of(finished):
@@ -142,6 +151,7 @@ class _Job:
     outputs: Outputs
     partial: PartialRun
     finished: set[int]
+    segmenter: Segmenter | None = None
     numbers: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
@@ -186,6 +196,7 @@ class _Job:
             pixel_size=self.image.pixel_size,
             voxels=voxels_for(self.image, config.planes_for(self.adapter.preprocess)),
             job_slices=len(self.wanted),
+            segmenter=self.segmenter,
         )
         results = begun(events)
         if not self.finished:

@@ -76,7 +76,7 @@ def progress_bar(total: int | None, text: str, unit: str, done: int = 0, **optio
     done
         Steps that are done at the start.
     options
-        Further arguments of `tqdm.tqdm`; ignored without a terminal.
+        Further arguments of `tqdm.tqdm`; without a terminal ``disable`` alone counts.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def progress_bar(total: int | None, text: str, unit: str, done: int = 0, **optio
         A context manager with ``n``, ``update``, ``set_postfix``, ``write`` and ``close``.
     """
     if not sys.stderr.isatty():
-        return _Lines(total, text, done)
+        return _Lines(total, text, done, silent=bool(options.get("disable")))
     return tqdm(
         total=total, desc=text, unit=unit, initial=done, file=sys.stderr, dynamic_ncols=True, **options
     )
@@ -109,8 +109,8 @@ def duration(seconds: float) -> str:
 class _Lines:
     """Replaces the bar where stderr is no terminal: writes a line for every tenth, and messages."""
 
-    def __init__(self, total: int | None, text: str, done: int) -> None:
-        self.total, self.n = total, done
+    def __init__(self, total: int | None, text: str, done: int, *, silent: bool = False) -> None:
+        self.total, self.n, self._silent = total, done, silent
         self._text, self._tenths = text, -1
         self._pace = Pace()
 
@@ -129,7 +129,7 @@ class _Lines:
     def set_postfix(self, **_values: object) -> None:
         """Write a line if another tenth is done; the values are ignored."""
         tenths = 10 * self.n // self.total if self.total else 0
-        if tenths > self._tenths:
+        if tenths > self._tenths and not self._silent:
             self._tenths = tenths
             left = self._pace.seconds_left(self.total or 0)
             tell(f"{self._text}: {10 * tenths} %" + ("" if left is None else f", {duration(left)} left"))

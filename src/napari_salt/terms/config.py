@@ -125,7 +125,7 @@ class TrainConfig:
     )
     minutes: float | None = option(
         None,
-        "Time to train, in place of the preset's.",
+        "Time to train, in place of the preset's; on the command line also such as 90s, 5m or 1h.",
         "training",
         above=0,
         unit="minutes",

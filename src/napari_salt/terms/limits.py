@@ -61,6 +61,10 @@ def _text(most: int = MAX_TEXT, pattern: str = "", what: str = "text") -> Rule:
     return Rule(f"{what} of at most {most} characters", holds)
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
+
+
 def _several(entry: Rule, most: int, least: int = 0) -> Rule:
     def holds(value: Any) -> bool:
         return (
@@ -95,6 +99,12 @@ TYPES: Mapping[str, Rule] = {
     "float": Rule("a number", _is_number),
     "float | None": Rule("a number or nothing", lambda v: v is None or _is_number(v)),
     "str": _text(),
+    "str | None": Rule("a text", lambda v: v is None or _is_text(v)),
+    "int | None": Rule("a whole number", lambda v: v is None or type(v) is int),
+    "int | str | None": Rule(
+        "a whole number or a text", lambda v: v is None or type(v) is int or _is_text(v)
+    ),
+    "float | str | None": Rule("a number or a text", lambda v: v is None or _is_number(v) or _is_text(v)),
     "Plane": _text(),
     "bool": FLAG,
     "Rank": Rule("a number or 'auto'", lambda v: _is_number(v) or v == "auto"),
