@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from napari_salt import __version__
 from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
-from napari_salt.cli._terminal import terminable
+from napari_salt.cli._completion import SHELLS, complete, is_asked
+from napari_salt.cli._terminal import telling, terminable
 from napari_salt.io._paths import is_there
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.results.kinds import BY
@@ -28,6 +29,8 @@ from napari_salt.terms.units import parse_length, parse_lengths
 
 __all__ = ["main"]
 
+READERS = ("tifffile", "nibabel.global", "pydicom", "highdicom")
+"""Loggers of libraries; what they find wrong is reported as our errors."""
 BAD_INPUT, PARTLY, INTERRUPTED, UNREAD = 2, 3, 130, 141
 METAVARS = {
     "base": "NAME|CHECKPOINT[@SIZE]",
@@ -48,6 +51,7 @@ VERBS = {
     "bases": "_about",
     "adapters": "_adapters",
     "export": "_export",
+    "completion": "_completion",
 }
 """Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
@@ -69,22 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for reader in (
-        "tifffile",
-        "nibabel.global",
-        "pydicom",
-        "highdicom",
-    ):  # what they find wrong is reported as our errors
-        logging.getLogger(reader).setLevel(logging.CRITICAL)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("napari_salt").setLevel(logging.INFO)
+    _log()
     try:
+        if is_asked():
+            complete(_parser())
         if _opens_napari(arguments):
             return _open_napari(arguments)
         options = _parser().parse_args(arguments)
-        with terminable():
+        quiet = getattr(options, "quiet", False)
+        _log(quiet=quiet, verbose=getattr(options, "verbose", False))
+        with terminable(), telling(quiet=quiet):
             result, interrupted = _command(options.verb)(options)
         if options.json:
             sys.stdout.write(json.dumps(result) + "\n")
@@ -99,6 +97,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if interrupted:
         return INTERRUPTED
     return PARTLY if result.get("failed") else 0
+
+
+def _log(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Let warnings, notes (unless `quiet`) and details (if `verbose`) of ours appear on stderr."""
+    for reader in READERS:
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("napari_salt").setLevel(level)
 
 
 def _fail(message: str, code: int) -> int:
@@ -158,8 +167,25 @@ def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_long(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
+    """Add a command that takes a while, and so shows how far it is."""
+    parser = _add(verbs, name, text)
+    how_much = parser.add_mutually_exclusive_group()
+    how_much.add_argument("-q", "--quiet", action="store_true", help="show results, warnings and errors only")
+    how_much.add_argument(
+        "-v", "--verbose", action="store_true", help="show files, settings and steps as well"
+    )
+    return parser
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and what it takes; write nothing"
+    )
+
+
 def _add_demo(verbs: Any) -> None:
-    demo = _add(verbs, "demo", "Train, segment and score the bundled real sample.")
+    demo = _add_long(verbs, "demo", "Train, segment and score the bundled real sample.")
     demo.add_argument("--out", type=Path, default=Path("napari-salt-demo"), metavar="DIR")
     minutes = options_of(TrainConfig)["minutes"]
     demo.add_argument(
@@ -171,7 +197,7 @@ def _add_demo(verbs: Any) -> None:
 
 
 def _add_train(verbs: Any) -> None:
-    train = _add(verbs, "train", "Train an adapter on the painted slices of a stack.")
+    train = _add_long(verbs, "train", "Train an adapter on the painted slices of a stack.")
     train.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     train.add_argument("labels", type=Path, help="stack of whole numbers, 0 is unpainted")
     train.add_argument(
@@ -189,6 +215,7 @@ def _add_train(verbs: Any) -> None:
     _add_resample(train)
     _add_axes(train)
     _add_options(train, TrainConfig)
+    _add_dry_run(train)
 
 
 def _suffixes(*, channels: bool = False) -> str:
@@ -196,7 +223,7 @@ def _suffixes(*, channels: bool = False) -> str:
 
 
 def _add_segment(verbs: Any) -> None:
-    segment = _add(verbs, "segment", "Segment a stack with an adapter.")
+    segment = _add_long(verbs, "segment", "Segment a stack with an adapter.")
     segment.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     segment.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     segment.add_argument(
@@ -211,6 +238,7 @@ def _add_segment(verbs: Any) -> None:
     )
     _add_axes(segment)
     _add_options(segment, SegmentConfig)
+    _add_dry_run(segment)
     segment.add_argument(
         "--probabilities",
         type=Path,
@@ -252,7 +280,9 @@ def _add_evaluate(verbs: Any) -> None:
 
 
 def _add_measure(verbs: Any) -> None:
-    measure = _add(verbs, "measure", "Measure classes or objects: volumes, intensities, places, as a table.")
+    measure = _add_long(
+        verbs, "measure", "Measure classes or objects (volumes, intensities, places) as a table."
+    )
     measure.add_argument("labels", type=Path, help=f"segmentation: {what_is_read()}")
     measure.add_argument("--image", type=Path, help="stack whose intensities are measured")
     measure.add_argument("--adapter", type=Path, metavar="A.safetensors", help="names classes as it does")
@@ -263,7 +293,7 @@ def _add_measure(verbs: Any) -> None:
 
 
 def _add_report(verbs: Any) -> None:
-    report = _add(verbs, "report", "Write an HTML report on an adapter and on what it has segmented.")
+    report = _add_long(verbs, "report", "Write an HTML report on an adapter and on what it has segmented.")
     report.add_argument("adapter", type=Path, metavar="ADAPTER")
     report.add_argument("image", type=Path, nargs="?", help=f"stack that was segmented: {what_is_read()}")
     report.add_argument("labels", type=Path, nargs="?", help="its segmentation")
@@ -272,8 +302,9 @@ def _add_report(verbs: Any) -> None:
 
 
 def _add_run(verbs: Any) -> None:
-    run = _add(verbs, "run", "Carry out a project file: train, segment many images, one table, one report.")
+    run = _add_long(verbs, "run", "Carry out a project file: train, segment many images, table, report.")
     run.add_argument("project", type=Path, metavar="PROJECT.toml", help="see docs/project.md")
+    _add_dry_run(run)
 
 
 def _add_measuring(measure: argparse.ArgumentParser) -> None:
@@ -306,7 +337,7 @@ def _add_measuring(measure: argparse.ArgumentParser) -> None:
 
 
 def _add_others(verbs: Any) -> None:
-    suggest = _add(verbs, "suggest", "Say which slices to paint next, best first.")
+    suggest = _add_long(verbs, "suggest", "Say which slices to paint next, best first.")
     suggest.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     suggest.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     _add_axes(suggest)
@@ -314,6 +345,8 @@ def _add_others(verbs: Any) -> None:
     _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
     bases = _add(verbs, "bases", "List the base models, and where their weights are.")
     bases.add_argument("--download", metavar="NAME", help="download the weights of this one first")
+    shells = _add(verbs, "completion", "Print what a shell needs to complete commands and options.")
+    shells.add_argument("shell", choices=SHELLS)
 
 
 def _add_options(
@@ -329,7 +362,24 @@ def _add_options(
             flag = "--no-" + option.name.replace("_", "-") if option.default else option.flag
             parser.add_argument(flag, action=unlike, **about)
         else:
-            parser.add_argument(option.flag, type=_parser_of(option), metavar=_metavar(option), **about)
+            action = parser.add_argument(
+                option.flag, type=_parser_of(option), metavar=_metavar(option), **about
+            )
+            _complete_from(action, option)
+
+
+def _complete_from(action: argparse.Action, option: Option) -> None:
+    """Let shells complete the value of an option that has choices, or names a base model."""
+
+    def words(**_: Any) -> list[str]:
+        if option.name != "base":
+            return list(option.choices)
+        from napari_salt.terms.registry import BASES
+
+        return list(BASES)
+
+    if option.choices or option.name == "base":
+        action.completer = words  # type: ignore[attr-defined]
 
 
 def _help(option: Option) -> str:

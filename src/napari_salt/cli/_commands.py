@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_salt.cli._about import fetch
-from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, say, tell
+from napari_salt.cli._terminal import Interruption, begun, duration, is_quiet, progress_bar, say, tell
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._write import check_folder
 from napari_salt.terms.cache import cache_folder, is_file, write_atomically
@@ -23,7 +23,7 @@ from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.library import Library
-from napari_salt.terms.options import changed, options_of
+from napari_salt.terms.options import changed, options_of, values_of
 from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
@@ -56,6 +56,9 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
+WARNS = "WARNING: "
+"""Begins the part of a training's message that is a warning."""
+
 Config = TypeVar("Config", TrainConfig, SegmentConfig)
 Result = tuple[dict[str, Any], bool]
 Pair = tuple[Stack, Stack]
@@ -71,6 +74,8 @@ def train(options: argparse.Namespace) -> Result:
     group = common_group([(str(image.source), image.group) for image, _ in pairs])
     config = given(options, named(TrainConfig(group=group), [labels for _, labels in pairs]))
     init = load(options.init) if options.init else None
+    if options.dry_run:
+        return _planned(pairs, config, options, init), False
     prepare_base(init, getattr(options, "base", None))
     stacks = training_stacks(pairs, config.plane)
     adapter, interrupted = run_training(stacks, config, options.out, init, texts)
@@ -84,6 +89,18 @@ def train(options: argparse.Namespace) -> Result:
         f"{duration(time.monotonic() - began)} in all"
     )
     return training_summary(adapter), interrupted
+
+
+def _planned(
+    pairs: Sequence[Pair], config: TrainConfig, options: argparse.Namespace, init: Adapter | None
+) -> dict[str, Any]:
+    """Say what would be trained."""
+    from napari_salt.cli._plan import say_plan, training_plan
+
+    facts = training_plan(training_stacks(pairs, config.plane), config, options.out, init)
+    if not options.json:
+        say_plan(facts)
+    return facts
 
 
 def _read_pairs(options: argparse.Namespace) -> list[Pair]:
@@ -359,7 +376,9 @@ def prepare_base(adapter: Adapter | None, given: str | None) -> None:
 def given(options: argparse.Namespace, config: Config) -> Config:
     """`config` with the options that the arguments set."""
     names = options_of(type(config))
-    return changed(config, {name: value for name, value in vars(options).items() if name in names})
+    chosen = changed(config, {name: value for name, value in vars(options).items() if name in names})
+    logger.debug("options: %s", ", ".join(f"{name} {value!r}" for name, value in values_of(chosen).items()))
+    return chosen
 
 
 def read_image(options: argparse.Namespace) -> Stack:
@@ -369,7 +388,10 @@ def read_image(options: argparse.Namespace) -> Stack:
 
 def _opened(options: argparse.Namespace, path: Path) -> Stack:
     stack = read_stack(path, axes=options.axes, channel=options.channel, series=options.series)
-    return replace(stack, true_pixel_size=options.pixel_size)
+    stack = replace(stack, true_pixel_size=options.pixel_size)
+    size = "unknown" if stack.pixel_size is None else f"{stack.pixel_size:g} um"
+    logger.debug("%s: %s, %s, pixel size %s", path, stack.geometry, stack.data.dtype, size)
+    return stack
 
 
 def load(path: Path) -> Adapter:
@@ -428,7 +450,10 @@ def check_adapter_path(path: Path) -> None:
 def _show(event: TrainingEvent[Adapter], bar: Any) -> None:
     """Move the bar to where the training is."""
     bar.n = round(100 * event.fraction)
-    if event.message:
+    logger.debug("step %d: loss %.4f, learning rate %.3g", event.step, event.loss, event.learning_rate)
+    if is_quiet() and WARNS in event.message:
+        logger.warning(event.message.partition(WARNS)[2])
+    elif event.message:
         bar.write(printable(event.message), file=sys.stderr)
     if event.held_out_dice:
         dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())

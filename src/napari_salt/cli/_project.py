@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.cli._commands import (
-    Pair,
-    check_adapter_path,
-    judge,
-    load,
-    prepare_base,
-    run_training,
-    training_stacks,
-)
-from napari_salt.cli._measure import Measuring
-from napari_salt.cli._outputs import Outputs, state_of
-from napari_salt.cli._partial import PartialRun
-from napari_salt.cli._project_files import Source, ending_for, sources_of
-from napari_salt.cli._project_pairs import FAULTS, config_for, usable_pairs
-from napari_salt.cli._project_results import rows_of, write_results
-from napari_salt.cli._project_state import Done, ProjectState, digest_of, plain_values
-from napari_salt.cli._segment import run_segmentation
+from napari_salt.cli._commands import load, prepare_base, training_stacks
+from napari_salt.cli._plan import segmentation_plan, training_plan
+from napari_salt.cli._project_files import Source, seen_from, sources_of
+from napari_salt.cli._project_image import SEGMENTATIONS, ProjectImage
+from napari_salt.cli._project_results import write_results
+from napari_salt.cli._project_state import ProjectState
+from napari_salt.cli._project_training import FAULTS, ProjectTraining
 from napari_salt.cli._terminal import tell
-from napari_salt.io import Stack
-from napari_salt.io._keeping import check_holds
-from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
-from napari_salt.terms.options import values_of
+from napari_salt.terms.pace import short_duration
 from napari_salt.terms.project import Project
-from napari_salt.terms.project_parts import opening_of
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
-    from napari_salt.core.adapt.segmenter import Segmenter
 
-__all__ = ["ProjectRun", "made_folder", "run", "usable_pairs"]
-
-SEGMENTATIONS = "segmentations"
-UNLIKE_RESULTS = ("device",)
-"""Settings that change where something is computed, and not what."""
+__all__ = ["ProjectRun", "planned", "run"]
 
 
 @dataclass(frozen=True)
@@ -111,6 +91,17 @@ def run(project: Project | str | os.PathLike[str]) -> ProjectRun:
     return _Work(project).carried_out()
 
 
+def planned(project: Project) -> dict[str, Any]:
+    """Say what `run` would do, by name; nothing is written.
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError
+        As `run`.
+    """
+    return _Work(project).planned()
+
+
 class _Work:
     """One run of a project."""
 
@@ -120,25 +111,38 @@ class _Work:
         self.began = time.monotonic()
         self.made = 0
         self.segmentations: dict[Path, Path] = {}
+        self.state = ProjectState(project.output_folder)
 
     def carried_out(self) -> ProjectRun:
         project = self.project
-        if project.train:
-            check_adapter_path_of(project)
-        made_folder(project.output_folder)
-        self.state = ProjectState(project.output_folder)
         sources = self._sources()
-        adapter, trained, interrupted = self._trained() if project.train else (self._loaded(), False, False)
+        training = ProjectTraining.of(project, self.state, self._note_fault) if project.train else None
+        trains = training is not None and not training.is_done
+        interrupted = False
+        if training is not None and trains:
+            training.check()
+        made_folder(project.output_folder / SEGMENTATIONS)
+        if training is not None and trains:
+            adapter, interrupted = training.carried_out()
+        else:
+            adapter = self._loaded()
         table = report = None
         if sources and not interrupted:
             interrupted = self._segment_all(sources, adapter)
-            done = [(s, self.state.images[self._key(s)]) for s in sources if s.path in self.segmentations]
-            files = [(source, self.segmentations[source.path], each) for source, each in done]
+            done = [s for s in sources if s.path in self.segmentations]
+            files = [
+                (s, self.segmentations[s.path], self.state.images[seen_from(project, s.path)]) for s in done
+            ]
             table, report = write_results(project, adapter, files, self.failed)
         return ProjectRun(
-            project.adapter_file, trained, self.segmentations, self.made, self.failed, table, report,
+            project.adapter_file, trains, self.segmentations, self.made, self.failed, table, report,
             interrupted, round(time.monotonic() - self.began, 2),
         )  # fmt: skip
+
+    def _loaded(self) -> Adapter:
+        adapter = load(self.project.adapter_file)
+        prepare_base(adapter, self.project.adapter.base)
+        return adapter
 
     def _sources(self) -> list[Source]:
         """Images to segment, without what was written itself."""
@@ -151,167 +155,90 @@ class _Work:
                 found += [each for each in images if not each.path.resolve().is_relative_to(written)]
         return found
 
-    def _key(self, source: Source) -> str:
-        """Name of an image in the state's file."""
-        return os.path.relpath(source.path, self.project.folder).replace(os.sep, "/")
-
     def _note_fault(self, name: str, error: BaseException) -> None:
         self.failed[name] = " ".join(str(error).split()) or type(error).__name__
         tell(f"{name}: {self.failed[name]}; the rest goes on")
 
-    # The adapter ------------------------------------------------------------------------------------
-
-    def _loaded(self) -> Adapter:
-        adapter = load(self.project.adapter_file)
-        prepare_base(adapter, self.project.adapter.base)
-        return adapter
-
-    def _trained(self) -> tuple[Adapter, bool, bool]:
-        """The adapter, whether it was trained now, and whether Ctrl-C ended that."""
-        project, state, file = self.project, self.state, self.project.adapter_file
-        pairs, inputs = self._usable()
-        found = digest_of(file)
-        if found and found == state.adapter and state.training == inputs:
-            tell(f"the adapter {file} is up to date")
-            return self._loaded(), False, False
-        if found and state.training != {} and found != state.adapter:
-            raise InputError(
-                f"{file} is there already, and not as this project has made it; name another file in "
-                "[adapter], or leave out [[train]] to segment with it"
-            )
-        init = load(project.path(project.adapter.init)) if project.adapter.init else None
-        config = config_for(project.training, pairs)
-        prepare_base(init, project.adapter.base if init else config.base)
-        stacks = training_stacks(pairs, config.plane)
-        state.begin_training()
-        tell(f"training on {len(pairs)} image{'s' if len(pairs) > 1 else ''} with labels")
-        adapter, interrupted = run_training(stacks, config, file, init, project.texts)
-        if not interrupted:
-            with contextlib.suppress(KeyboardInterrupt):
-                judge(stacks, config, adapter, init)
-            state.trained(inputs, file)
-        return adapter, True, interrupted
-
-    def _usable(self) -> tuple[list[Pair], dict[str, Any]]:
-        """Pairs that can be learnt from, and all that the training depends on."""
-        pairs, facts = [], []
-        for source, opened in usable_pairs(self.project, self._note_fault):
-            pairs.append(opened)
-            facts.append([state_of(source.image), state_of(source.labels), opening_of(source.entry)])
-        if not pairs:
-            name, fault = next(iter(self.failed.items()))
-            raise InputError(f"no image to learn from can be used; of {name}: {fault}")
-        init = self.project.adapter.init
-        options = {n: v for n, v in values_of(self.project.training).items() if n not in UNLIKE_RESULTS}
-        return pairs, plain_values(
-            {
-                "pairs": facts,
-                "options": options,
-                "colours": dict(self.project.training.class_colors),
-                "texts": self.project.texts,
-                "init": state_of(self.project.path(init)) if init else None,
-            }
-        )
-
-    # The segmentations ------------------------------------------------------------------------------
-
     def _segment_all(self, sources: list[Source], adapter: Adapter) -> bool:
         """Segment and measure what is not done yet; give whether Ctrl-C ended it early."""
-        made_folder(self.project.output_folder / SEGMENTATIONS)
-        shared = _Shared(adapter, self.project.segmenting)
+        from napari_salt.core.devices import resolve_device
+
+        segmenter = None
         for number, source in enumerate(sources, start=1):
-            told = f"image {number} of {len(sources)}, {self._key(source)}"
+            key = seen_from(self.project, source.path)
             try:
-                if self._segment(source, shared, told):
-                    return True
+                image = ProjectImage(self.project, self.state, source, source.open(), adapter)
+                if not image.is_done():
+                    image.check()
+                    tell(f"image {number} of {len(sources)}, {key}")
+                    device = resolve_device(self.project.segmenting.device)
+                    segmenter = segmenter or adapter.build(device).merged()  # once for all images
+                    if image.segment(segmenter):
+                        return True
+                    self.made += 1
+                image.measure()
+                self.segmentations[source.path] = image.out
             except KeyboardInterrupt:
                 return True
             except FAULTS as error:
-                self._note_fault(self._key(source), error)
+                self._note_fault(key, error)
         return False
 
-    def _segment(self, source: Source, shared: _Shared, told: str) -> bool:
-        """Segment an image unless that is done; give whether Ctrl-C ended it early."""
-        image = source.open()
-        config = replace(self.project.segmenting, group=image.group)
-        ending = ending_for(image, self.project.results.format)
-        out = self.project.output_folder / SEGMENTATIONS / f"{source.name}{ending}"
-        outputs = Outputs(out)
-        depends = outputs.depend_on(image, shared.adapter, config)
-        inputs = plain_values({name: v for name, v in depends.items() if name not in UNLIKE_RESULTS})
-        before = self.state.images.get(self._key(source), Done())
-        there = out.exists() and state_of(out)
-        if not (there and before.inputs == inputs):
-            if there and before.inputs and there != before.output:
-                raise InputError(f"{out} was changed since it was written; move it away to make it anew")
-            if there and self._key(source) not in self.state.images:
-                raise InputError(f"{out} is there already, and not of this project; move it away")
-            tell(told)
-            outputs.check(image.source)
-            check_holds(out, image)
-            self.state.note(self._key(source), replace(before, inputs={}))
-            outputs = replace(outputs, resume=_can_resume(outputs, depends, image, shared.adapter, config))
-            result, interrupted = run_segmentation(image, shared.adapter, config, outputs, shared.segmenter)
-            if interrupted:
-                return True
-            self.made += 1
-            before = Done(inputs, state_of(out), slices=result["slices"], seconds=result["seconds"])
-            self.state.note(self._key(source), before)
-        self._measure(source, image, out, before, shared.adapter)
-        self.segmentations[source.path] = out
-        return False
+    # A dry run --------------------------------------------------------------------------------------
 
-    def _measure(self, source: Source, image: Stack, out: Path, done: Done, adapter: Adapter) -> None:
-        """Measure a segmentation, unless that is done; one that was corrected by hand is measured anew."""
-        results = self.project.results
-        how = Measuring(
-            "numbers" if self.project.segmenting.objects else "classes",
-            adapter.preprocess.independent,
-            source.opening.lengths,
-            results.unit,
-        )
-        measured = plain_values({**asdict(how), "objects": results.objects, "output": state_of(out)})
-        if done.rows and done.measured == measured:
-            return
-        rows = rows_of(image, out, how, adapter, count_objects=results.objects)
-        self.state.note(self._key(source), replace(done, measured=measured, rows=rows))
+    def planned(self) -> dict[str, Any]:
+        """Say what would be done, by name."""
+        project, adapter = self.project, None
+        sources, trains = self._sources(), False
+        facts: dict[str, Any] = {"training": "none; the adapter is there"}
+        if project.train:
+            training = ProjectTraining.of(project, self.state, self._note_fault)
+            trains = not training.is_done
+            if trains:
+                training.check()
+                config = training.config
+                stacks = training_stacks(training.pairs, config.plane)
+                plan = training_plan(stacks, config, project.adapter_file, training.init)
+                facts["training"] = [f"{name.replace('_', ' ')} {value}" for name, value in plan.items()]
+        if not trains:
+            adapter = load(project.adapter_file)
+        facts |= self._images_planned(sources, adapter)
+        failed = [{"file": file, "reason": reason} for file, reason in self.failed.items()]
+        return facts | {"output": str(project.output_folder), "failed": failed}
 
-
-class _Shared:
-    """The adapter, and its segmenter, which is built once for all images."""
-
-    def __init__(self, adapter: Adapter, config: SegmentConfig) -> None:
-        self.adapter = adapter
-        self._config = config
-        self._built: Segmenter | None = None
-
-    @property
-    def segmenter(self) -> Segmenter:
-        from napari_salt.core.devices import resolve_device
-
-        if self._built is None:
-            self._built = self.adapter.build(resolve_device(self._config.device)).merged()
-        return self._built
-
-
-def _can_resume(
-    outputs: Outputs, depends: dict[str, Any], image: Stack, adapter: Adapter, config: SegmentConfig
-) -> bool:
-    """Whether a stopped run of the same kind has left slices to go on from."""
-    from napari_salt.core.segment.planes import cuts_wanted, in_one_run
-
-    if in_one_run(cuts_wanted(config, adapter.preprocess, image.voxels), config):
-        return False
-    try:
-        return bool(PartialRun(outputs.labels, depends).finished())
-    except InputError:  # other settings: begin again
-        return False
-
-
-def check_adapter_path_of(project: Project) -> None:
-    """Refuse an adapter's file that could not be written, before any work."""
-    if project.adapter.file is not None:
-        check_adapter_path(project.adapter_file)
+    def _images_planned(self, sources: list[Source], adapter: Adapter | None) -> dict[str, Any]:
+        """What of the images would be done; without an adapter, that of slices and sizes only."""
+        slices = tiles = output = kept = 0
+        unlike: list[str] = []
+        for source in sources:
+            key = seen_from(self.project, source.path)
+            try:
+                opened = source.open()
+                if adapter is None:
+                    slices += len(opened.data)
+                    output += opened.data[..., 0].size if opened.rgb else opened.data.size
+                    continue
+                image = ProjectImage(self.project, self.state, source, opened, adapter)
+                if image.is_done():
+                    kept += 1
+                    continue
+                image.check()
+                plan = segmentation_plan(opened, adapter, image.config)
+                slices, tiles, output = slices + plan.slices, tiles + plan.tiles, output + plan.output
+                unlike += [f"{key}: {text}" for text in plan.unlike]
+            except FAULTS as error:
+                self._note_fault(key, error)
+        known = [done for done in self.state.images.values() if done.slices]
+        pace = sum(done.seconds for done in known) / max(1, sum(done.slices for done in known))
+        return {
+            "images": len(sources),
+            "images_done": kept,
+            "slices": slices,
+            "tiles": tiles if adapter else None,
+            "time_of_segmenting": short_duration(pace * slices) if known else None,
+            "output_size_bytes": output,
+            "unlike_the_training": unlike,
+        }
 
 
 def made_folder(folder: Path) -> Path:

@@ -14,9 +14,10 @@ from napari_salt.io._table import FORMATS, format_to_read, format_to_write, is_s
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.project import Project
 from napari_salt.terms.project_parts import Opening, ProjectImages, ProjectPair
+from napari_salt.terms.tables import path_from
 from napari_salt.terms.text import shortened
 
-__all__ = ["PairSource", "Source", "ending_for", "pairs_of", "sources_of"]
+__all__ = ["PairSource", "Source", "ending_for", "pairs_of", "seen_from", "sources_of"]
 
 STACK_FOLDERS = ("OME-Zarr", "DICOM series")
 """Formats of folders that are one image."""
@@ -194,3 +195,8 @@ def ending_for(image: Stack, wanted: str | None) -> str:
         name = image.source.name.lower()
         return next((s for s in own.suffixes if name.endswith(s)), own.suffixes[-1])
     return ".tif" if image.affine is None else ".nii.gz"
+
+
+def seen_from(project: Project, path: Path) -> str:
+    """A path as seen from the project's folder, with slashes."""
+    return path_from(project.folder, path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from napari_salt.cli._plan import say_plan
+from napari_salt.cli._project import planned
 from napari_salt.cli._project import run as carry_out
 from napari_salt.cli._terminal import duration, tell
 from napari_salt.terms.project import Project
@@ -14,11 +16,17 @@ __all__ = ["run"]
 
 def run(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """``napari-salt run``."""
-    done = carry_out(Project.load(options.project))
+    project = Project.load(options.project)
+    if options.dry_run:
+        facts = planned(project)
+        if not options.json:
+            say_plan({name: value for name, value in facts.items() if name != "failed"})
+        return facts, False
+    done = carry_out(project)
     count, kept = len(done.segmentations), len(done.segmentations) - done.made
     told = f"{count} images are segmented ({done.made} now, {kept} before)"
     if done.failed:
-        told += f"; {len(done.failed)} files could not be used: {', '.join(done.failed)}"
+        told += f"; not used: {', '.join(done.failed)}"
     if done.interrupted:
         told = f"stopped early; {told}; the same command goes on"
     tell(f"{told}: {duration(done.seconds)} in all")

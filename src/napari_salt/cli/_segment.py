@@ -47,6 +47,8 @@ def segment(options: argparse.Namespace) -> Result:
     outputs.check(image.source)
     check_holds(options.out, image)
     adapter = load(options.adapter)
+    if options.dry_run:
+        return _planned(image, adapter, options), False
     prepare_base(adapter, options.base)
     from napari_salt.core.segment.planes import cuts_wanted, in_one_run  # with torch: after all that can fail
 
@@ -79,6 +81,18 @@ def segment(options: argparse.Namespace) -> Result:
         also = f" and {options.probabilities}" if options.probabilities else ""
         tell(f"the segmentation of {result['slices']} slices is in {options.out}{also}: {seconds} in all")
     return result, interrupted
+
+
+def _planned(image: Stack, adapter: Adapter, options: argparse.Namespace) -> dict[str, Any]:
+    """Say what would be segmented."""
+    from napari_salt.cli._plan import say_plan, segmentation_plan
+
+    config = given(options, SegmentConfig(group=image.group))
+    dtype = options.probabilities_dtype if options.probabilities else None
+    facts = segmentation_plan(image, adapter, config, dtype).facts(adapter, options.out)
+    if not options.json:
+        say_plan(facts)
+    return facts
 
 
 def run_segmentation(
@@ -207,6 +221,7 @@ class _Job:
         with closing(events), bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles
+                logger.debug("slice %d: %d tiles", result.index, result.tiles)
                 if result.done is not None:
                     bar.update()
                 elif self.config.objects and result.final:

@@ -44,6 +44,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _are_two_numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _whole(low: int, high: int) -> Rule:
     return Rule(f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high)
 
@@ -108,9 +112,8 @@ TYPES: Mapping[str, Rule] = {
     "Plane": _text(),
     "bool": FLAG,
     "Rank": Rule("a number or 'auto'", lambda v: _is_number(v) or v == "auto"),
-    "tuple[float, float]": Rule(
-        "two numbers", lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_is_number, v))
-    ),
+    "tuple[float, float]": Rule("two numbers", _are_two_numbers),
+    "tuple[float, float] | None": Rule("two numbers or nothing", lambda v: v is None or _are_two_numbers(v)),
     "tuple[str, ...]": _several(_text(), MAX_TARGETS),
 }
 """Types of settings in the file, by the name of their annotation; the dataclasses check the ranges."""
