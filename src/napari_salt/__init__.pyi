@@ -1,11 +1,11 @@
-from ._api import segment, train, training_events
+from ._api import evaluate, segment, suggest, train, training_events
 from .cli._project import ProjectRun, run
 from .core.adapt.adapter import Adapter
 from .core.adapt.mixing import mix
-from .core.metrics import Evaluation, evaluate
+from .core.metrics import Evaluation
 from .core.object_metrics import ObjectScore, evaluate_objects
 from .core.segment.stack import segmentation_events
-from .core.segment.uncertainty import suggest, uncertainty_events
+from .core.segment.uncertainty import uncertainty_events
 from .io import Stack, read_labels, read_stack, write_labels
 from .results.measure import measure
 from .results.report import report

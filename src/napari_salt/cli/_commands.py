@@ -17,6 +17,7 @@ import numpy as np
 from napari_salt.cli._about import fetch
 from napari_salt.cli._terminal import Interruption, begun, duration, is_quiet, progress_bar, say, tell
 from napari_salt.io import Stack, read_labels, read_stack
+from napari_salt.io._stack import known_spacing
 from napari_salt.io._write import check_folder
 from napari_salt.terms.cache import cache_folder, is_file, write_atomically
 from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
@@ -267,14 +268,10 @@ def evaluate(options: argparse.Namespace) -> Result:
     where = None if mask is None else _picked(mask, options.slices)
     if options.objects:
         return _evaluate_objects(options, prediction, labels, where)
-    known = (s.spacing for s in (predicted, true) if s.spacing is not None and s.unit)
-    z, y, x = next(known, (1.0, 1.0, 1.0))
-    if z is None:  # HD95 in planes needs no z; in 3D it is in pixels then
-        z, y, x = (1.0, 1.0, 1.0) if options.three_d else (1.0, y, x)
     evaluation = score(
         prediction,
         labels,
-        spacing=(z, y, x),
+        spacing=known_spacing([predicted, true], three_d=options.three_d),
         three_d=options.three_d,
         mask=where,
         classes=options.classes,
