@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import tifffile
 import napari_salt as ns
 import tiny
 from napari_salt.cli import main
+from napari_salt.cli._project_files import Source
 from napari_salt.terms.errors import InputError
 from stacks import names, save
 
@@ -253,3 +256,79 @@ def test_two_images_of_one_name_are_refused(here, capsys):
 def test_no_file_of_a_project_is_an_error_of_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         ns.run(tmp_path / "no.toml")
+
+
+class Stopping:
+    """A stack that sends the program a Ctrl-C when a slice is read for the second time, to be segmented."""
+
+    def __init__(self, data, index):
+        self.data, self.index, self.reads = data, index, 0
+        self.shape, self.dtype = data.shape, data.dtype
+
+    def __len__(self):
+        return len(self.data)
+
+    def __getitem__(self, key):
+        self.reads += key == self.index
+        if self.reads == 2:
+            signal.raise_signal(signal.SIGINT)
+        return self.data[key]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one thread")
+def test_ctrl_c_keeps_what_is_done_and_the_next_run_goes_on(here, capsys, monkeypatch):
+    adapter = tiny.adapter((7,))
+    adapter.save("a.safetensors")
+    image, _ = tiny.discs(6)
+    save(Path("images"), image, "s1.tif", metadata={"axes": "ZYX"})
+    text = 'output = "results"\nsegment = ["images/s[0-2].tif"]\nadapter.file = "a.safetensors"\n'
+    Path("project.toml").write_text(f"{text}segmenting.views = 1\n")
+    real = Source.open
+
+    def opened(source):
+        stack = real(source)
+        return replace(stack, data=Stopping(stack.data, 3)) if source.name == "s1" else stack
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "open", opened)
+        assert main(["run", "project.toml", "--json"]) == 130
+    first = told(capsys)
+    assert (first["segmented"], first["kept"]) == (1, 0)
+    assert len(list(Path("results/segmentations/.s1.tif.partial").glob("*.npz"))) in range(1, 6)
+    assert main(["run", "project.toml", "--json"]) == 0
+    second = told(capsys)
+    assert (second["segmented"], second["kept"]) == (2, 1)
+    assert names(Path("results/segmentations")) == ["s0.tif", "s1.tif", "s2.tif"]
+    found = tifffile.imread("results/segmentations/s1.tif")
+    np.testing.assert_array_equal(found, ns.segment(image, adapter, ns.SegmentConfig(views=1)))
+
+
+def test_a_dry_run_tells_what_is_left_and_writes_nothing(here, capsys):
+    assert main(["run", "project.toml", "--dry-run", "--json"]) == 3
+    facts = told(capsys)
+    assert "images 2" in facts["training"]
+    assert (facts["images"], facts["images_done"], facts["slices"]) == (10, 0, 18)
+    assert [each["file"] for each in facts["failed"]] == ["images/s5.tif"]
+    assert names(here) == ["images", "labels", "project.toml"]
+
+
+def test_names_of_segmentations_and_volumes_in_a_given_size(here):
+    for folder, number in (("p1", 1), ("p2", 2)):
+        Path("cases", folder).mkdir(parents=True)
+        save(Path("cases", folder), tiny.discs(2, seed=number)[0], "ct.tif", metadata={"axes": "ZYX"})
+    tiny.adapter((7,)).save("a.safetensors")
+    project = ns.Project(
+        "out",
+        segment=(ns.ProjectImages("cases/*/ct.tif", pixel_size="2mm,1mm,1mm"),),
+        segmenting=ns.SegmentConfig(views=1),
+        adapter=ns.ProjectAdapter(file="a.safetensors"),
+        results=ns.ProjectResults(format=".nii.gz", unit="mm", objects=False),
+    )
+    done = ns.run(project)
+    assert not done.failed
+    assert sorted(path.name for path in done.segmentations.values()) == ["p1_ct.nii.gz", "p2_ct.nii.gz"]
+    with done.table.open(encoding="utf-8-sig") as file:
+        first, second = csv.DictReader(file)
+    assert (first["image"], second["image"]) == ("p1_ct", "p2_ct")
+    assert float(first["volume_ml"]) == pytest.approx(2e-3 * int(first["voxels"]))
+    assert "objects" not in first

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from napari_salt.core.segment import uncertainty, whole
 from napari_salt.core.train import training
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._stack import known_spacing
+from napari_salt.io._unrelated import as_pairs
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import check_type
 from napari_salt.terms.events import TrainingEvent
@@ -317,6 +319,8 @@ class _Stacks:
         images, paints = (each if isinstance(each, list | tuple) else [each] for each in (image, labels))
         if not any(isinstance(each, (*_PATHS, Stack)) for each in (*images, *paints)):
             return cls(image, labels, config, pixel_size, voxels)
+        if isinstance(config, TrainConfig) and config.independent and len(images) == len(paints):
+            images, paints = _apart(images, paints)
         images = [_opened(each) for each in images]
         if len(images) == len(paints):
             paints = [_opened_labels(paint, each) for paint, each in zip(paints, images, strict=True)]
@@ -332,6 +336,15 @@ class _Stacks:
             pixel_size,
             voxels,
         )
+
+
+def _apart(images: Sequence[Any], paints: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Images and labels; folders of unrelated images that differ in shape as single files."""
+    pairs: list[tuple[Any, Any]] = []
+    for image, paint in zip(images, paints, strict=True):
+        paths = isinstance(image, _PATHS) and isinstance(paint, _PATHS)
+        pairs += (paths and as_pairs(Path(image), Path(paint))) or [(image, paint)]
+    return [image for image, _ in pairs], [paint for _, paint in pairs]
 
 
 def _completed(config: TrainConfig, images: Sequence[Stack | None], labels: Sequence[Any]) -> TrainConfig:

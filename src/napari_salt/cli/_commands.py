@@ -18,6 +18,7 @@ from napari_salt.cli._about import fetch
 from napari_salt.cli._terminal import Interruption, begun, duration, is_quiet, progress_bar, say, tell
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._stack import known_spacing
+from napari_salt.io._unrelated import as_pairs
 from napari_salt.io._write import check_folder
 from napari_salt.terms.cache import cache_folder, is_file, write_atomically
 from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
@@ -108,6 +109,8 @@ def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     """Open all images with their labels."""
     axes = label_axes(options.axes)
     named = [(options.image, options.labels), *options.stack]
+    if getattr(options, "independent", False):
+        named = [pair for image, labels in named for pair in as_pairs(image, labels) or [(image, labels)]]
     images = [(_opened(options, image), labels) for image, labels in named]
     return [
         (image, read_labels(labels, axes=axes, like=image, resample=options.resample))

@@ -150,6 +150,7 @@ def _is_measurement(value: Any) -> bool:
 TRAINING: Mapping[str, Rule] = {
     **STACK,
     "more_stacks": _several(Rule("the facts of a stack", _is_stack), MAX_STACKS),
+    "data_type": _text(),
     "date": _text(),
     "seed": _whole(0, 2**63 - 1),
     "steps": COUNT,
