@@ -332,3 +332,31 @@ def test_names_of_segmentations_and_volumes_in_a_given_size(here):
     assert (first["image"], second["image"]) == ("p1_ct", "p2_ct")
     assert float(first["volume_ml"]) == pytest.approx(2e-3 * int(first["voxels"]))
     assert "objects" not in first
+
+
+def test_objects_are_counted_by_their_numbers_and_an_image_named_twice_is_done_once(here):
+    tiny.adapter((7,)).save("a.safetensors")
+    done = ns.run(
+        ns.Project(
+            "out",
+            segment=(ns.ProjectImages("images/s1.tif"), ns.ProjectImages("images/s[12].tif")),
+            segmenting=ns.SegmentConfig(views=1, objects=True),
+            adapter=ns.ProjectAdapter(file="a.safetensors"),
+        )
+    )
+    assert (done.made, len(done.segmentations), done.failed) == (2, 2, {})
+    with done.table.open(encoding="utf-8-sig") as file:
+        table = list(csv.DictReader(file))
+    for row, path in zip(table, done.segmentations.values(), strict=True):
+        found = tifffile.imread(path)
+        assert int(row["objects"]) == len(np.unique(found[found > 0]))
+        assert int(row["voxels"]) == np.count_nonzero(found)
+
+
+def test_an_adapter_in_an_output_folder_that_is_made(here):
+    text = FILE.replace('author = "somebody"', 'file = "results/deep/a.safetensors"')
+    Path("project.toml").write_text(text.replace('segment = ["images/*.tif"]', ""))
+    assert main(["run", "project.toml"]) == 0
+    assert Path("results/deep/a.safetensors").exists()
+    Path("project.toml").write_text(text.replace("results/deep/a.safetensors", "elsewhere/a.safetensors"))
+    assert main(["run", "project.toml", "--dry-run"]) == 2

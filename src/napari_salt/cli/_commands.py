@@ -441,7 +441,7 @@ def label_axes(axes: str | None) -> str | None:
 def check_adapter_path(path: Path) -> None:
     """Refuse an output that could not be written, before any work."""
     if path.suffix != ".safetensors":
-        raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
+        raise InputError(f"{path}: an adapter's name ends in .safetensors; rename it")
     check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")

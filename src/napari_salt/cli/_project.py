@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_salt.cli._commands import load, prepare_base, training_stacks
 from napari_salt.cli._plan import segmentation_plan, training_plan
-from napari_salt.cli._project_files import Source, seen_from, sources_of
+from napari_salt.cli._project_files import Source, made_folder, seen_from, sources_of
 from napari_salt.cli._project_image import SEGMENTATIONS, ProjectImage
 from napari_salt.cli._project_results import write_results
 from napari_salt.cli._project_state import ProjectState
@@ -239,18 +239,3 @@ class _Work:
             "output_size_bytes": output,
             "unlike_the_training": unlike,
         }
-
-
-def made_folder(folder: Path) -> Path:
-    """Make a folder, unless it is there.
-
-    Raises
-    ------
-    InputError
-        If it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the folder {folder} cannot be made ({error.strerror}); choose another") from error
-    return folder

@@ -13,11 +13,11 @@ from napari_salt.io._paths import is_pattern, root_of, split_inner
 from napari_salt.io._table import FORMATS, format_to_read, format_to_write, is_stack
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.project import Project
-from napari_salt.terms.project_parts import Opening, ProjectImages, ProjectPair
+from napari_salt.terms.project_parts import Opening, ProjectImages, ProjectPair, opening_of
 from napari_salt.terms.tables import path_from
 from napari_salt.terms.text import shortened
 
-__all__ = ["PairSource", "Source", "ending_for", "pairs_of", "seen_from", "sources_of"]
+__all__ = ["PairSource", "Source", "ending_for", "made_folder", "pairs_of", "seen_from", "sources_of"]
 
 STACK_FOLDERS = ("OME-Zarr", "DICOM series")
 """Formats of folders that are one image."""
@@ -119,21 +119,39 @@ def sources_of(project: Project) -> Iterator[tuple[str, list[Source] | InputErro
     InputError
         If two images would be written to the same file.
     """
-    names: dict[str, Path] = {}
+    known: dict[str, Source] = {}
     for entry in project.segment:
         try:
             found = _sources(project, entry)
         except InputError as error:
             yield entry.images, error
             continue
+        fresh = []
         for source in found:
-            other = names.setdefault(source.name.lower(), source.path)
-            if other is not source.path:
+            other = known.setdefault(source.name.lower(), source)
+            if other is source:
+                fresh.append(source)
+            elif other.path != source.path or opening_of(other.opening) != opening_of(source.opening):
                 raise InputError(
-                    f"{other} and {source.path} would both be written as {source.name}; rename one, or name "
-                    "them by a pattern with the folders in it, such as */image.tif"
+                    f"{other.path} and {source.path} would both be written as {source.name}; rename one, "
+                    "name them by a pattern with the folders in it, such as */image.tif, or make two projects"
                 )
-        yield entry.images, found
+        yield entry.images, fresh
+
+
+def made_folder(folder: Path) -> Path:
+    """Make a folder, unless it is there.
+
+    Raises
+    ------
+    InputError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the folder {folder} cannot be made ({error.strerror}); choose another") from error
+    return folder
 
 
 def _sources(project: Project, entry: ProjectImages) -> list[Source]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from napari_salt.cli._commands import (
     training_stacks,
 )
 from napari_salt.cli._outputs import state_of
-from napari_salt.cli._project_files import PairSource, pairs_of, seen_from
+from napari_salt.cli._project_files import PairSource, made_folder, pairs_of, seen_from
 from napari_salt.cli._project_state import ProjectState, digest_of, plain_values
 from napari_salt.cli._terminal import tell
 from napari_salt.terms.config import TrainConfig
@@ -72,8 +73,7 @@ class ProjectTraining:
         InputError
             If none can be used, or the adapter's file cannot be written.
         """
-        if project.adapter.file is not None:
-            check_adapter_path(project.adapter_file)
+        check_adapter_path(_folder_there(project) / project.adapter_file.name)
         pairs, facts, faults = [], [], []
 
         def note(name: str, error: BaseException) -> None:
@@ -135,6 +135,8 @@ class ProjectTraining:
         project, config, init = self.project, self.config, self.init
         prepare_base(init, project.adapter.base if init else config.base)
         stacks = training_stacks(self.pairs, config.plane)
+        if _is_in_output(project):
+            made_folder(project.adapter_file.parent)
         self.state.begin_training()
         tell(f"training on {len(stacks)} image{'s' if len(stacks) > 1 else ''} with labels")
         adapter, interrupted = run_training(stacks, config, project.adapter_file, init, project.texts)
@@ -143,6 +145,18 @@ class ProjectTraining:
                 judge(stacks, config, adapter, init)
             self.state.trained(self.inputs, project.adapter_file)
         return adapter, interrupted
+
+
+def _is_in_output(project: Project) -> bool:
+    """Whether the adapter's file is in the output folder, or in a folder in it."""
+    return project.adapter_file.absolute().is_relative_to(project.output_folder.absolute())
+
+
+def _folder_there(project: Project) -> Path:
+    """Folder of the adapter's file, or the one that is there if it will be made with the output folder."""
+    folder = project.adapter_file.absolute().parent
+    there = (each for each in (folder, *folder.parents) if each.is_dir())
+    return next(there, folder) if _is_in_output(project) else folder
 
 
 def _usable(project: Project, fault: Fault) -> Iterator[tuple[PairSource, Pair]]:
