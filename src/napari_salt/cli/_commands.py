@@ -390,7 +390,8 @@ def _opened(options: argparse.Namespace, path: Path) -> Stack:
     stack = read_stack(path, axes=options.axes, channel=options.channel, series=options.series)
     stack = replace(stack, true_pixel_size=options.pixel_size)
     size = "unknown" if stack.pixel_size is None else f"{stack.pixel_size:g} um"
-    logger.debug("%s: %s, %s, pixel size %s", path, stack.geometry, stack.data.dtype, size)
+    shape = " x ".join(map(str, stack.data.shape))
+    logger.debug("%s: %s %s, pixel size %s", path, shape, stack.data.dtype, size)
     return stack
 
 

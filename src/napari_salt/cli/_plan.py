@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,13 +34,24 @@ logger = logging.getLogger(__name__)
 FLOAT = np.dtype(np.float32).itemsize
 
 
-def say_plan(facts: dict[str, Any]) -> None:
-    """Print facts by name, one a line; lists in one line, bytes as sizes."""
+def say_plan(facts: Mapping[str, Any], indent: str = "") -> None:
+    """Print facts by name, one a line; facts of a part below its name."""
     for name, value in facts.items():
-        told = shown_size(value) if name.endswith("bytes") and value is not None else value
-        if isinstance(value, list):
-            told = ", ".join(map(str, value)) or "none"
-        say(f"{name.removesuffix('_bytes').replace('_', ' ')}: {'not known' if told is None else told}")
+        titled = f"{indent}{name.removesuffix('_bytes').replace('_', ' ')}:"
+        if isinstance(value, Mapping):
+            say(titled)
+            say_plan(value, f"{indent}  ")
+        else:
+            say(f"{titled} {_shown(name, value)}")
+
+
+def _shown(name: str, value: Any) -> str:
+    """A fact as text: lists in one line, bytes as sizes."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if value is None:
+        return "not known"
+    return shown_size(value) if name.endswith("_bytes") else str(value)
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class SegmentationPlan:
     views, tiles
         Looks at each slice, and tiles in all of them together.
     memory
-        Bytes of the largest arrays; the base model's weights come on top.
+        Bytes of the largest arrays; what the base model takes comes on top.
     output
         Bytes of the labels, and of probabilities, before compression.
     unlike
@@ -80,7 +91,7 @@ class SegmentationPlan:
             "views": self.views,
             "tiles": self.tiles,
             "time": None if seconds is None else short_duration(seconds),
-            "memory_bytes": self.memory,
+            "memory_of_arrays_bytes": self.memory,
             "free_memory_bytes": int(psutil.virtual_memory().available),
             "base_model": _about_base(adapter.base_model),
             "output": str(out),

@@ -13,7 +13,7 @@ from napari_salt.cli._commands import load, prepare_base, training_stacks
 from napari_salt.cli._plan import segmentation_plan, training_plan
 from napari_salt.cli._project_files import Source, made_folder, seen_from, sources_of
 from napari_salt.cli._project_image import SEGMENTATIONS, ProjectImage
-from napari_salt.cli._project_results import write_results
+from napari_salt.cli._project_results import check_results, write_results
 from napari_salt.cli._project_state import ProjectState
 from napari_salt.cli._project_training import FAULTS, ProjectTraining
 from napari_salt.cli._terminal import tell
@@ -112,6 +112,8 @@ class _Work:
         self.made = 0
         self.segmentations: dict[Path, Path] = {}
         self.state = ProjectState(project.output_folder)
+        if self.state.is_new:
+            check_results(project.output_folder)
 
     def carried_out(self) -> ProjectRun:
         project = self.project
@@ -198,8 +200,7 @@ class _Work:
                 training.check()
                 config = training.config
                 stacks = training_stacks(training.pairs, config.plane)
-                plan = training_plan(stacks, config, project.adapter_file, training.init)
-                facts["training"] = [f"{name.replace('_', ' ')} {value}" for name, value in plan.items()]
+                facts["training"] = training_plan(stacks, config, project.adapter_file, training.init)
         if not trains:
             adapter = load(project.adapter_file)
         facts |= self._images_planned(sources, adapter)

@@ -21,12 +21,22 @@ from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import values_of
 from napari_salt.terms.project import Project
 
-__all__ = ["joined", "rows_of", "write_results"]
+__all__ = ["check_results", "joined", "rows_of", "write_results"]
 
 TABLE, REPORT = "table.csv", "report.html"
 MOST_PICTURES = 24
 SUMMED = ("voxels", "pixels", "volume_", "area_")
 """Columns of objects whose sum is that of the class; by name, or its beginning."""
+
+
+def check_results(folder: Path) -> None:
+    """Raise InputError where a table or a report of something else would be overwritten."""
+    for name in (TABLE, REPORT):
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder / name} is there already, and not of a project; move it away, or choose another "
+                "output folder"
+            )
 
 
 def rows_of(

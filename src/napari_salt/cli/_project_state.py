@@ -57,6 +57,8 @@ class ProjectState:
 
     Attributes
     ----------
+    is_new
+        Whether no project has been carried out with this output folder.
     images
         What is done, by the image's path as seen from the project.
     training
@@ -67,10 +69,11 @@ class ProjectState:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / NAME
+        self.is_new = not self._file.is_file()
         self.images: dict[str, Done] = {}
         self.training: Mapping[str, Any] | None = None
         self.adapter = ""
-        if self._file.is_file():
+        if not self.is_new:
             self._read()
 
     def _read(self) -> None:
