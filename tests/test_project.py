@@ -173,7 +173,7 @@ def test_a_project_is_read_as_it_was_written(tmp_path):
     training = replace(training, salt=ns.SaltConfig(rank=3, targets=("mask_decoder",)))
     project = ns.Project(
         output="out",
-        train=(ns.ProjectPair("a.tif", "b.tif", channel=1, resample=True),),
+        train=(ns.ProjectPair(Path("a.tif"), "b.tif", channel=1, resample=True),),
         segment=(
             ns.ProjectImages("i/*.tif", pixel_size="2,0.5,0.5"),
             ns.ProjectImages("s", one_stack=True),

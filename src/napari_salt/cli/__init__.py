@@ -8,21 +8,22 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
+from napari_salt.cli._adapter_arguments import add_adapters, add_amount, add_export, add_texts
 from napari_salt.cli._completion import SHELLS, complete, is_asked
+from napari_salt.cli._option_arguments import add_options, parser_of, read_by
 from napari_salt.cli._terminal import telling, terminable
 from napari_salt.io._paths import is_there
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.results.kinds import BY
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
-from napari_salt.terms.options import Option, options_of
+from napari_salt.terms.options import options_of
 from napari_salt.terms.slice_ranges import parse_slices
 from napari_salt.terms.text import PlainFormatter, printable
 from napari_salt.terms.units import parse_length, parse_lengths
@@ -32,12 +33,6 @@ __all__ = ["main"]
 READERS = ("tifffile", "nibabel.global", "pydicom", "highdicom")
 """Loggers of libraries; what they find wrong is reported as our errors."""
 BAD_INPUT, PARTLY, INTERRUPTED, UNREAD = 2, 3, 130, 141
-METAVARS = {
-    "base": "NAME|CHECKPOINT[@SIZE]",
-    "class_names": "1=nucleus,2=...",
-    "rank": "N|SHARE|auto",
-    "pixel_scale": "S|auto",
-}
 VERBS = {
     "demo": "_demo",
     "train": "_commands",
@@ -170,11 +165,7 @@ def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _add_long(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
     """Add a command that takes a while, and so shows how far it is."""
     parser = _add(verbs, name, text)
-    how_much = parser.add_mutually_exclusive_group()
-    how_much.add_argument("-q", "--quiet", action="store_true", help="show results, warnings and errors only")
-    how_much.add_argument(
-        "-v", "--verbose", action="store_true", help="show files, settings and steps as well"
-    )
+    add_amount(parser)
     return parser
 
 
@@ -190,7 +181,7 @@ def _add_demo(verbs: Any) -> None:
     minutes = options_of(TrainConfig)["minutes"]
     demo.add_argument(
         "--minutes",
-        type=_parser_of(minutes),
+        type=parser_of(minutes),
         default=2.25,
         help="training time, such as 3 or 90s (default 2.25)",
     )
@@ -214,7 +205,7 @@ def _add_train(verbs: Any) -> None:
     add_texts(train)
     _add_resample(train)
     _add_axes(train)
-    _add_options(train, TrainConfig)
+    add_options(train, TrainConfig)
     _add_dry_run(train)
 
 
@@ -237,7 +228,7 @@ def _add_segment(verbs: Any) -> None:
         "--base", metavar="CHECKPOINT", help="where the adapter's base lies, if that is a local checkpoint"
     )
     _add_axes(segment)
-    _add_options(segment, SegmentConfig)
+    add_options(segment, SegmentConfig)
     _add_dry_run(segment)
     segment.add_argument(
         "--probabilities",
@@ -258,15 +249,15 @@ def _add_segment(verbs: Any) -> None:
 
 
 def _add_evaluate(verbs: Any) -> None:
-    evaluate = _add(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class, or objects.")
+    evaluate = _add_long(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class, or objects.")
     evaluate.add_argument("prediction", type=Path)
     evaluate.add_argument("labels", type=Path)
-    evaluate.add_argument("--slices", type=_read(parse_slices), help="slices to score, such as 3,12 or 0-9")
+    evaluate.add_argument("--slices", type=read_by(parse_slices), help="slices to score, such as 3,12 or 0-9")
     evaluate.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
     _add_resample(evaluate)
-    evaluate.add_argument("--classes", type=_read(parse_slices), help="label values to score; default all")
+    evaluate.add_argument("--classes", type=read_by(parse_slices), help="label values to score; default all")
     evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
     evaluate.add_argument(
@@ -321,14 +312,14 @@ def _add_measuring(measure: argparse.ArgumentParser) -> None:
         action="store_true",
         help="slices are unrelated images: areas, no volumes, and objects end with their slice",
     )
-    _add_options(measure, TrainConfig, ("class_names",))
+    add_options(measure, TrainConfig, ("class_names",))
     measure.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
     measure.add_argument("--channel", type=int, metavar="N", help="channel of the image, from 0")
     measure.add_argument(
         "--pixel-size",
-        type=_read(parse_lengths),
+        type=read_by(parse_lengths),
         metavar="Z,Y,X",
         help="size of a voxel, such as 2,0.5,0.5 (micrometres) or 1.2mm,0.8mm,0.8mm, of images 0.5 or "
         "0.4,0.5, where the file does not say it or is wrong",
@@ -341,74 +332,12 @@ def _add_others(verbs: Any) -> None:
     suggest.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     suggest.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     _add_axes(suggest)
-    _add_options(suggest, SegmentConfig, ("device",))
+    add_options(suggest, SegmentConfig, ("device",))
     _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
-    bases = _add(verbs, "bases", "List the base models, and where their weights are.")
+    bases = _add_long(verbs, "bases", "List the base models, and where their weights are.")
     bases.add_argument("--download", metavar="NAME", help="download the weights of this one first")
     shells = _add(verbs, "completion", "Print what a shell needs to complete commands and options.")
     shells.add_argument("shell", choices=SHELLS)
-
-
-def _add_options(
-    parser: argparse.ArgumentParser, config: type[Any], names: Collection[str] | None = None
-) -> None:
-    """Add flags for the options of `config`, or for those in `names`; an option not given is not set."""
-    for option in options_of(config).values():
-        if names is not None and option.name not in names:
-            continue
-        about: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": option.name, "help": _help(option)}
-        if option.kind == "flag":
-            unlike = "store_false" if option.default else "store_true"
-            flag = "--no-" + option.name.replace("_", "-") if option.default else option.flag
-            parser.add_argument(flag, action=unlike, **about)
-        else:
-            action = parser.add_argument(
-                option.flag, type=_parser_of(option), metavar=_metavar(option), **about
-            )
-            _complete_from(action, option)
-
-
-def _complete_from(action: argparse.Action, option: Option) -> None:
-    """Let shells complete the value of an option that has choices, or names a base model."""
-
-    def words(**_: Any) -> list[str]:
-        if option.name != "base":
-            return list(option.choices)
-        from napari_salt.terms.registry import BASES
-
-        return list(BASES)
-
-    if option.choices or option.name == "base":
-        action.completer = words  # type: ignore[attr-defined]
-
-
-def _help(option: Option) -> str:
-    nothing = f" (default: {option.nothing})" if option.nothing else ""
-    default = (
-        "" if option.kind == "flag" or not option.default else f" (default: {option.shown(option.default)})"
-    )
-    text = f"do not: {option.text[0].lower()}{option.text[1:]}" if option.default is True else option.text
-    return (text + nothing + default).replace("%", "%%")
-
-
-def _metavar(option: Option) -> str:
-    if option.choices:
-        return "|".join(option.choices)
-    return METAVARS.get(option.name) or {"whole": "N", "slices": "3,12", "parts": "PART,..."}.get(
-        option.kind, option.name.upper()
-    )
-
-
-def _parser_of(option: Option) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        try:
-            return option.of_text(text)
-        except InputError as error:
-            own = str(error).startswith(f"{option.name} is ")
-            told = f"{text} is not {option.values}" if own else str(error)
-            raise argparse.ArgumentTypeError(told) from error
-
-    return parse
 
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
@@ -424,7 +353,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pixel-size",
-        type=_read(parse_length),
+        type=read_by(parse_length),
         metavar="LENGTH",
         help="side of the image's pixels, such as 0.5 (micrometres), 250nm or 1.2mm, where the file does not "
         "say it or is wrong",
@@ -437,15 +366,3 @@ def _add_resample(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where labels lie on another grid than the image, take the nearest voxels (otherwise an error)",
     )
-
-
-def _read(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """`parse` for argparse, which tells what is wrong with the argument."""
-
-    def read(text: str) -> Any:
-        try:
-            return parse(text)
-        except InputError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-
-    return read

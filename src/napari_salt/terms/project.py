@@ -14,10 +14,12 @@ from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.files import whole_file
 from napari_salt.terms.project_parts import (
     OF_IMAGES,
+    PATHS,
     ProjectAdapter,
     ProjectImages,
     ProjectPair,
     ProjectResults,
+    as_texts,
 )
 from napari_salt.terms.registry import BASES, split_size
 from napari_salt.terms.tables import chosen, config_of, entries_of, keys_of, path_from, row_of, set_in, shown
@@ -30,8 +32,6 @@ T = TypeVar("T")
 TABLES = ("output", "images", "train", "segment", "classes", "adapter", "training", "segmenting", "results")
 COLOURLESS = "#000000"
 """Stands for the colour of a class while only its name is checked."""
-PATHS = ("image", "labels", "images", "file", "init", "base")
-"""Fields of a project's parts that are paths."""
 HEAD = "# A project of napari-salt: `napari-salt run {name}` carries it out (docs/project.md).\n"
 
 
@@ -74,6 +74,7 @@ class Project:
     folder: Path = Path()
 
     def __post_init__(self) -> None:
+        as_texts(self)
         if not self.train and not self.segment:
             raise InputError("there are no images; add [[train]] (image and labels) or [[segment]] (images)")
         if not self.train and self.adapter.file is None:

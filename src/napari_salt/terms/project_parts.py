@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -10,14 +11,18 @@ from napari_salt.terms.units import parse_lengths
 
 __all__ = [
     "OF_IMAGES",
+    "PATHS",
     "Opening",
     "ProjectAdapter",
     "ProjectImages",
     "ProjectPair",
     "ProjectResults",
+    "as_texts",
     "opening_of",
 ]
 
+PATHS = ("image", "labels", "images", "file", "init", "base", "output")
+"""Fields of a project and its parts that are paths."""
 OF_IMAGES = ("axes", "channel", "series", "pixel_size")
 """How an image is opened: keys that images to learn from and images to segment have in common."""
 
@@ -44,6 +49,7 @@ class Opening:
     pixel_size: float | str | None = None
 
     def __post_init__(self) -> None:
+        as_texts(self)
         try:
             _ = self.lengths
         except InputError as error:
@@ -127,6 +133,9 @@ class ProjectAdapter:
     license: str = ""
     note: str = ""
 
+    def __post_init__(self) -> None:
+        as_texts(self)
+
 
 @dataclass(frozen=True)
 class ProjectResults:
@@ -154,3 +163,11 @@ class ProjectResults:
 def opening_of(entry: Opening) -> dict[str, Any]:
     """How an image is opened, as values that JSON can hold."""
     return {each.name: getattr(entry, each.name) for each in fields(Opening)}
+
+
+def as_texts(entry: Any) -> None:
+    """Let paths that were given as `Path` be texts, as in the file."""
+    for each in fields(entry):
+        value = getattr(entry, each.name)
+        if each.name in PATHS and isinstance(value, os.PathLike):
+            object.__setattr__(entry, each.name, os.fspath(value))
