@@ -265,6 +265,77 @@ def test_bases_tells(capsys):
     assert "Apache-2.0" in capsys.readouterr().out
 
 
+def test_a_dry_run_of_training_tells_and_writes_nothing(capsys):
+    before = names(Path())
+    assert main([*training("--minutes", "90s", "--class-names", "7=disc"), "--dry-run", "--json"]) == 0
+    told = last_line(capsys)
+    assert told["painted_slices"] == "1, 4"
+    assert told["classes"] == ["7: disc"]
+    assert told["time"] == "1:30 min or 2 steps"
+    assert told["held_out"]
+    assert names(Path()) == before
+    assert main([*training(labels="image.tif"), "--dry-run"]) == 2
+
+
+def test_a_dry_run_of_segmenting_counts_the_tiles_that_it_takes(adapter, capsys):
+    before = names(Path())
+    asked = segmenting("--slices", "1-2,5", "--views", "2", "--probabilities", "p.zarr")
+    assert main([*asked, "--dry-run", "--json"]) == 0
+    told = last_line(capsys)
+    assert names(Path()) == before
+    assert told["output_size_bytes"] == IMAGE.size * (1 + 2 * 2)  # labels uint8, two maps of float16
+    assert main([*segmenting("--slices", "1-2,5", "--views", "2"), "--json"]) == 0
+    done = last_line(capsys)
+    assert (told["slices"], told["tiles"]) == (done["slices"], done["tiles"])
+    assert main([*asked, "--dry-run"]) == 0
+    assert "slices: 3\n" in capsys.readouterr().out
+
+
+def test_quiet_tells_warnings_only_and_verbose_more(adapter, capsys):
+    said = {}
+    for amount in ("--quiet", "--no-more", "--verbose"):
+        flags = [] if amount == "--no-more" else [amount]
+        assert main([*segmenting(), *flags]) == 0
+        said[amount] = capsys.readouterr()
+    assert said["--quiet"] == ("", "")
+    assert "segmenting: 100 %" in said["--no-more"].err
+    assert main([*segmenting(), "--quiet", "--verbose"]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "minutes"), [("3", 3), ("90s", 1.5), ("5m", 5), ("1.5 h", 90), ("2min", 2)]
+)
+def test_a_time_may_have_a_unit(given, minutes):
+    from napari_salt.terms.options import options_of
+
+    assert options_of(TrainConfig)["minutes"].parse(given) == pytest.approx(minutes)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_gets_what_it_needs_to_complete(shell, capsys):
+    assert main(["completion", shell]) == 0
+    assert "napari-salt" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the shells ask over file descriptor 8")
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("napari-salt tr", {"train"}),
+        ("napari-salt train --preset b", {"balanced"}),
+        ("napari-salt train --base sam-v", {"sam-vit-b", "sam-vit-l", "sam-vit-h"}),
+    ],
+)
+def test_a_shell_that_asks_gets_words(line, words, tmp_path):
+    answer = tmp_path / "answer"
+    asks = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), "_ARGCOMPLETE_IFS": "\n"}
+    environment = {**os.environ, **asks, "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9"}
+    code = "from napari_salt.cli import main; main()"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    assert {word.strip() for word in answer.read_text().split("\n")} == words
+
+
 def test_help_loads_nothing_heavy():
     code = (
         "import sys, contextlib; from napari_salt.cli import main\n"
@@ -330,6 +401,11 @@ BAD = {
     "a missing argument": (nothing, ["train", "image.tif"], "required"),
     "no such choice": (nothing, training("--preset", "lazy"), "lazy"),
     "negative minutes": (nothing, training("--minutes", "-1"), "-1 is not a number of minutes above 0"),
+    "a unit that is no time": (
+        nothing,
+        training("--minutes", "3kg"),
+        "3kg is not a number of minutes above 0",
+    ),
     "minutes in words": (nothing, training("--minutes", "two"), "two is not a number of minutes above 0"),
     "minutes without end": (nothing, training("--minutes", "inf"), "inf is not a number of minutes above 0"),
     "zero steps": (nothing, training(steps="0"), "--steps: 0 is not a whole number from 1"),

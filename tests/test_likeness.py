@@ -44,6 +44,27 @@ def said(adapter, stack, pixel_size=None):
     return list(unlikeness(adapter, SliceReader(stack, adapter.preprocess, pixel_size)))
 
 
+# Bits
+
+
+@pytest.mark.parametrize(
+    ("trained", "more", "now", "warned"),
+    [
+        ("uint16", None, np.uint8, True),
+        ("uint16", None, np.uint16, False),
+        ("uint8", None, np.uint16, False),
+        ("uint16", "uint8", np.uint8, False),
+        ("float32", None, np.uint8, False),
+        (None, None, np.uint8, False),
+    ],
+)
+def test_an_image_of_fewer_bits_is_worth_a_word(trained, more, now, warned):
+    facts = {"data_type": trained, "more_stacks": [{"data_type": more}] if more else []}
+    adapter = replace(tiny.adapter(), training=facts)
+    texts = said(adapter, (tissue() / 20).clip(0, 255).astype(now))
+    assert ["values of 8 bits" in text for text in texts] == [True] * warned
+
+
 # Intensities
 
 

@@ -1,5 +1,6 @@
 """From a measured slice to model input, for every type of number."""
 
+import json
 import logging
 
 import dask.array as da
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 import zarr
+from safetensors import safe_open
 
+import tiny
 from napari_salt.core.paint.annotations import read_annotations
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.preprocess import SliceReader, intensity_window, resize
+from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.preprocess import Preprocess
@@ -305,3 +309,52 @@ def test_the_parts_of_a_body_keep_their_orientation(pixel_size, turns):
     assert choose_preprocess([image], annotations, TrainConfig(), 64, pixel_size).turns == turns
     told = TrainConfig(orientation="any")
     assert choose_preprocess([image], annotations, told, 64, pixel_size).turns
+
+
+# CT
+
+
+def ct():
+    """Air at -1000 and values up to 1500, on three slices."""
+    return (25 * ramp() - 1000).astype(np.int16)
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_ct_window_is_the_same_in_all_stacks(independent):
+    rule = Preprocess(window=(-160.0, 240.0), independent=independent)
+    expected = np.clip((ct() + 160.0) / 400, 0, 1)
+    for index in range(3):
+        np.testing.assert_allclose(SliceReader(ct(), rule).raw(index)[0], expected[index], atol=1e-6)
+    half = np.minimum(ct(), 0)
+    np.testing.assert_allclose(SliceReader(half, rule).raw(1)[0], np.minimum(expected[1], 0.4), atol=1e-6)
+
+
+@pytest.mark.parametrize("image", [ramp(), (ct() + 1024).astype(np.uint16), np.full((2, 9, 9), np.nan)])
+def test_what_cannot_be_hounsfield_units_is_refused(image):
+    with pytest.raises(InputError, match="where air is at -1000, but the image's values are"):
+        SliceReader(image, Preprocess(window=(0.0, 80.0)))
+
+
+@pytest.mark.parametrize("window", [(80.0, 0.0), (0.0, float("nan")), (-1e9, 0.0)])
+def test_a_ct_window_that_makes_no_sense_is_refused(window):
+    with pytest.raises(InputError, match="window is"):
+        Preprocess(window=window)
+
+
+def test_a_training_chooses_the_ct_window_that_it_is_told():
+    paint = np.zeros((3, 32, 32), np.uint8)
+    paint[1, 4:20, 4:20] = 1
+    for name, window in (("auto", None), ("bone", (-450, 1050))):
+        chosen = choose_preprocess([ct()], read_annotations(paint), TrainConfig(window=name), 64, None)
+        assert chosen.window == window
+    with pytest.raises(InputError, match="is for grey images"):
+        colour = np.stack([ct()] * 3, -1)
+        choose_preprocess([colour], read_annotations(paint), TrainConfig(window="bone"), 64, None)
+
+
+def test_an_adapter_keeps_its_ct_window_and_others_do_not_tell_of_it(tmp_path):
+    for window in (None, (-450.0, 1050.0)):
+        path = tiny.adapter(preprocess=Preprocess(window=window)).save(tmp_path / "a.safetensors")
+        assert AdapterCard.read(path).preprocess.window == window
+        with safe_open(path, framework="numpy") as file:
+            assert ("window" in json.loads(file.metadata()["preprocess"])) == (window is not None)

@@ -216,3 +216,23 @@ def test_on_the_command_line(tmp_path, monkeypatch, capsys):
     tifffile.imwrite("lb.tif", OTHER_PAINT.reshape(2, 4, 64, 64), **series)
     assert main([*command, "--base", "tiny", "--steps", "4"]) == 2
     assert "b.tif 4; train together on stacks that agree in that" in capsys.readouterr().err
+
+
+def test_unrelated_images_of_several_sizes_are_learnt_from_by_folders(tmp_path, capsys):
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    for number, side in enumerate((64, 48, 64)):
+        image, truth = tiny.discs(1, side, seed=number)
+        tifffile.imwrite(tmp_path / "images" / f"{number}.tif", image[0])
+        tifffile.imwrite(tmp_path / "labels" / f"{number}.tif", truth[0])
+    config = replace(QUICK, independent=True, steps=2)
+    adapter = ns.train(tmp_path / "images", tmp_path / "labels", config)
+    shapes = [each["data_shape"] for each in (adapter.training, *adapter.training["more_stacks"])]
+    assert shapes == [[1, 64, 64], [1, 48, 48], [1, 64, 64]]
+    given = ["train", str(tmp_path / "images"), str(tmp_path / "labels" / "*.tif"), "--independent"]
+    given += ["--base", "tiny", "--out", str(tmp_path / "a.safetensors")]
+    assert main([*given, "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+    (tmp_path / "labels" / "1.tif").unlink()
+    assert main(given) == 2
+    assert "has 3 images, and" in capsys.readouterr().err

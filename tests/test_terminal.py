@@ -202,14 +202,33 @@ def test_what_is_no_stack_is_refused_in_one_line(given, said):
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.usefixtures("tiny_base")
+def test_paths_are_scored_and_looked_at_as_arrays_are(tmp_path):
+    image, truth = arrays()
+    found = np.roll(truth, 3, axis=1)
+    pixels = {"resolution": (2, 2), "imagej": True, "metadata": {"axes": "ZYX", "spacing": 2, "unit": "um"}}
+    paths = {}
+    for name, array in (("image", image), ("truth", truth), ("found", found), ("mask", truth > 0)):
+        paths[name] = tmp_path / f"{name}.tif"
+        tifffile.imwrite(paths[name], array.astype(np.uint16), **pixels)
+    assert ns.suggest(str(paths["image"]), tiny.adapter()) == ns.suggest(image, tiny.adapter())
+    expected = ns.evaluate(found, truth, spacing=(2, 0.5, 0.5), mask=truth > 0)
+    assert ns.evaluate(paths["found"], paths["truth"], mask=paths["mask"]) == expected
+    assert ns.evaluate(found, ns.read_labels(paths["truth"]), mask=truth > 0) == expected
+    in_pixels = ns.evaluate(found, truth)
+    assert ns.evaluate(paths["found"], truth, spacing=(1, 1, 1)) == in_pixels
+    assert in_pixels != ns.evaluate(paths["found"], truth)
+
+
 def test_a_path_that_is_not_there_or_not_read_is_named():
     image, truth = arrays()
     for call, said in (
         (lambda: ns.train("no.nrrd", truth), "no.nrrd does not exist: check the path"),
         (lambda: ns.train(image, "no.nrrd"), "no.nrrd does not exist: check the path"),
         (lambda: ns.segment("no.nrrd", tiny.adapter()), "no.nrrd does not exist: check the path"),
-        (lambda: ns.suggest("a.tif", tiny.adapter()), "is the path 'a.tif'; read it first"),
-        (lambda: ns.evaluate("a.tif", truth), "is the path 'a.tif'; read it first"),
+        (lambda: ns.suggest("a.tif", tiny.adapter()), "a.tif does not exist: check the path"),
+        (lambda: ns.evaluate("a.tif", truth), "a.tif does not exist: check the path"),
+        (lambda: ns.evaluate(truth, "a.tif"), "a.tif does not exist: check the path"),
     ):
         with pytest.raises(InputError) as refused:
             call()

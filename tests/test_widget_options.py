@@ -8,7 +8,7 @@ pytest.importorskip("pytestqt")
 import tiny
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.options import options_of
-from test_options import ACROSS, APART, SEGMENTING, TRAINING
+from test_options import ACROSS, APART, HOUNSFIELD, SEGMENTING, TRAINING
 
 pytestmark = pytest.mark.gui
 
@@ -65,12 +65,15 @@ def test_every_option_arrives(desk):
 
 
 def test_every_option_arrives_even_one_that_does_not_go_with_all_others(desk):
-    image, _ = tiny.discs(6)
-    desk.open(image, ACROSS)
+    desk.open(HOUNSFIELD, ACROSS)
     hands = desk.hands
     hands.choose("plane", "y", "Paint")
+    hands.unfold("advanced")
+    hands.choose("CT window", "lung", "Train")
     desk.train(2)
     card = desk.session.adapter.card
+    assert card.training["options"]["window"] == APART["window"]
+    assert card.preprocess.window == (-1350, 150)
     assert card.preprocess.plane == card.training["options"]["plane"] == APART["plane"]
     hands.choose("plane", "coronal", "Paint")
     hands.press("Train", "Train")

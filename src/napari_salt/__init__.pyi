@@ -1,10 +1,11 @@
-from ._api import segment, train, training_events
+from ._api import evaluate, segment, suggest, train, training_events
+from .cli._project import ProjectRun, run
 from .core.adapt.adapter import Adapter
 from .core.adapt.mixing import mix
-from .core.metrics import Evaluation, evaluate
+from .core.metrics import Evaluation
 from .core.object_metrics import ObjectScore, evaluate_objects
 from .core.segment.stack import segmentation_events
-from .core.segment.uncertainty import suggest, uncertainty_events
+from .core.segment.uncertainty import uncertainty_events
 from .io import Stack, read_labels, read_stack, write_labels
 from .results.measure import measure
 from .results.report import report
@@ -12,11 +13,19 @@ from .results.table import Table
 from .terms.config import SaltConfig, SegmentConfig, TrainConfig
 from .terms.errors import SaltError
 from .terms.events import SliceResult, SliceUncertainty, TrainingEvent
+from .terms.project import Project
+from .terms.project_parts import ProjectAdapter, ProjectImages, ProjectPair, ProjectResults
 
 __all__ = [
     "Adapter",
     "Evaluation",
     "ObjectScore",
+    "Project",
+    "ProjectAdapter",
+    "ProjectImages",
+    "ProjectPair",
+    "ProjectResults",
+    "ProjectRun",
     "SaltConfig",
     "SaltError",
     "SegmentConfig",
@@ -33,6 +42,7 @@ __all__ = [
     "read_labels",
     "read_stack",
     "report",
+    "run",
     "segment",
     "segmentation_events",
     "suggest",

@@ -1,19 +1,24 @@
-"""Training and segmenting in Python: paths and opened stacks are taken as well as arrays."""
+"""Training, segmenting and scoring in Python: paths and opened stacks are taken as well as arrays."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_salt.core import metrics
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.core.segment import whole
+from napari_salt.core.metrics import Evaluation
+from napari_salt.core.segment import uncertainty, whole
 from napari_salt.core.train import training
 from napari_salt.io import Stack, read_labels, read_stack
+from napari_salt.io._stack import known_spacing
+from napari_salt.io._unrelated import as_pairs
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import check_type
 from napari_salt.terms.events import TrainingEvent
@@ -23,7 +28,7 @@ from napari_salt.terms.stack import StackLike, common_group
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["segment", "train", "training_events"]
+__all__ = ["evaluate", "segment", "suggest", "train", "training_events"]
 
 Given = StackLike | Stack | str | os.PathLike[str]
 """An array, what `read_stack` gives, or the path of a file or folder that it reads."""
@@ -176,15 +181,126 @@ def segment(
     DeviceError
         If the device is not available, or out of memory.
     """
-    opened = _opened(stack)
-    if isinstance(opened, Stack):
+    use = _Segmented.of(stack, config, pixel_size, voxels)
+    return whole.segment(
+        use.data, adapter, use.config, pixel_size=use.pixel_size, voxels=use.voxels, client=client
+    )
+
+
+def suggest(
+    stack: Given,
+    adapter: Adapter,
+    config: SegmentConfig | None = None,
+    *,
+    pixel_size: float | None = None,
+    voxels: Voxels | Spacing | None = None,
+    count: int = 5,
+) -> tuple[int, ...]:
+    """Suggest slices to paint next, best first (see `uncertainty_events`).
+
+    Parameters
+    ----------
+    stack, adapter, pixel_size, voxels
+        See `segment`.
+    config
+        How to segment; its slices are those to choose from.
+    count
+        Largest number of slices.
+
+    Returns
+    -------
+    tuple of int
+        Slice numbers, without those of this stack that the adapter was trained on.
+
+    Raises
+    ------
+    InputError, AdapterError, BaseModelError, DeviceError
+        As `uncertainty_events`.
+    """
+    use = _Segmented.of(stack, config, pixel_size, voxels)
+    return uncertainty.suggest(
+        use.data, adapter, use.config, pixel_size=use.pixel_size, voxels=use.voxels, count=count
+    )
+
+
+def evaluate(
+    prediction: Given,
+    labels: Given,
+    *,
+    spacing: Sequence[float] | None = None,
+    three_d: bool = False,
+    mask: Given | None = None,
+    classes: Sequence[int] | None = None,
+) -> Evaluation:
+    """Score a segmentation against labels (see `core.metrics.evaluate` for how).
+
+    Parameters
+    ----------
+    prediction, labels
+        Integer or bool class values, (Z, Y, X), or (Y, X) for one slice; both of one shape. Or paths that
+        `read_labels` reads, or what it gives: labels are brought onto the grid of the prediction where both
+        files say where their voxels lie.
+    spacing
+        Voxel size (z, y, x) in physical units, for HD95. None: what the files say; else HD95 is in pixels.
+    three_d
+        Measure HD95 in 3D, which loads both stacks.
+    mask
+        Bool, of the same shape, or a path: only where it is not 0 are voxels scored; None scores all.
+    classes
+        Values to score; others count as background.
+
+    Returns
+    -------
+    Evaluation
+        Dice, IoU and HD95 of each class, and the mean Dice.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, shapes differ, values are not integers, or the spacing is not three positive
+        numbers.
+    """
+    found = _opened_labels(prediction, None)
+    if isinstance(found, Stack) and found.partial and isinstance(prediction, _PATHS):
+        # a segmentation of the slices in which there is something
+        found = _opened_labels(prediction, _opened_labels(labels, None))
+    given = [found, *(None if each is None else _opened_labels(each, found) for each in (labels, mask))]
+    stacks = [each for each in given if isinstance(each, Stack)]
+    if spacing is None and stacks:
+        spacing = known_spacing(stacks[:2], three_d=three_d)
+    scored, truth, where = (each.data if isinstance(each, Stack) else each for each in given)
+    return metrics.evaluate(scored, truth, spacing=spacing, three_d=three_d, mask=where, classes=classes)
+
+
+@dataclass(frozen=True)
+class _Segmented:
+    """Arguments of the core's segmentation: an array, and what its file says where the caller does not."""
+
+    data: Any
+    config: SegmentConfig | None
+    pixel_size: float | None
+    voxels: Voxels | Spacing | None
+
+    @classmethod
+    def of(
+        cls,
+        stack: Given,
+        config: SegmentConfig | None,
+        pixel_size: float | None,
+        voxels: Voxels | Spacing | None,
+    ) -> _Segmented:
+        """Open what is a path; an array stays as it is."""
+        opened = _opened(stack)
+        if not isinstance(opened, Stack):
+            return cls(opened, config, pixel_size, voxels)
         config = config or SegmentConfig()
         check_type(config, SegmentConfig, "config", "a SegmentConfig")
-        config = replace(config, group=config.group or opened.group)
-        pixel_size = opened.pixel_size if pixel_size is None else pixel_size
-        voxels = opened.voxels if voxels is None else voxels
-    data: Any = opened.data if isinstance(opened, Stack) else opened
-    return whole.segment(data, adapter, config, pixel_size=pixel_size, voxels=voxels, client=client)
+        return cls(
+            opened.data,
+            replace(config, group=config.group or opened.group),
+            opened.pixel_size if pixel_size is None else pixel_size,
+            opened.voxels if voxels is None else voxels,
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +319,8 @@ class _Stacks:
         images, paints = (each if isinstance(each, list | tuple) else [each] for each in (image, labels))
         if not any(isinstance(each, (*_PATHS, Stack)) for each in (*images, *paints)):
             return cls(image, labels, config, pixel_size, voxels)
+        if isinstance(config, TrainConfig) and config.independent and len(images) == len(paints):
+            images, paints = _apart(images, paints)
         images = [_opened(each) for each in images]
         if len(images) == len(paints):
             paints = [_opened_labels(paint, each) for paint, each in zip(paints, images, strict=True)]
@@ -218,6 +336,15 @@ class _Stacks:
             pixel_size,
             voxels,
         )
+
+
+def _apart(images: Sequence[Any], paints: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Images and labels; folders of unrelated images that differ in shape as single files."""
+    pairs: list[tuple[Any, Any]] = []
+    for image, paint in zip(images, paints, strict=True):
+        paths = isinstance(image, _PATHS) and isinstance(paint, _PATHS)
+        pairs += (paths and as_pairs(Path(image), Path(paint))) or [(image, paint)]
+    return [image for image, _ in pairs], [paint for _, paint in pairs]
 
 
 def _completed(config: TrainConfig, images: Sequence[Stack | None], labels: Sequence[Any]) -> TrainConfig:

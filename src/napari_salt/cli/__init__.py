@@ -7,37 +7,32 @@ import io
 import json
 import logging
 import os
-import string
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from napari_salt import __version__
-from napari_salt.cli._adapter_arguments import add_adapters, add_export, add_texts
-from napari_salt.cli._terminal import terminable
+from napari_salt.cli._adapter_arguments import add_adapters, add_amount, add_export, add_texts
+from napari_salt.cli._completion import SHELLS, complete, is_asked
+from napari_salt.cli._option_arguments import add_options, parser_of, read_by
+from napari_salt.cli._terminal import telling, terminable
 from napari_salt.io._paths import is_there
 from napari_salt.io._table import offered, what_is_read
 from napari_salt.results.kinds import BY
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError, SaltError
-from napari_salt.terms.options import Option, options_of
+from napari_salt.terms.options import options_of
 from napari_salt.terms.slice_ranges import parse_slices
 from napari_salt.terms.text import PlainFormatter, printable
-from napari_salt.terms.units import micrometres
+from napari_salt.terms.units import parse_length, parse_lengths
 
 __all__ = ["main"]
 
-MICRO = "\u00b5\u03bc"
-"""The micro sign and the Greek letter mu."""
-BAD_INPUT, INTERRUPTED, UNREAD = 2, 130, 141
-METAVARS = {
-    "base": "NAME|CHECKPOINT[@SIZE]",
-    "class_names": "1=nucleus,2=...",
-    "rank": "N|SHARE|auto",
-    "pixel_scale": "S|auto",
-}
+READERS = ("tifffile", "nibabel.global", "pydicom", "highdicom")
+"""Loggers of libraries; what they find wrong is reported as our errors."""
+BAD_INPUT, PARTLY, INTERRUPTED, UNREAD = 2, 3, 130, 141
 VERBS = {
     "demo": "_demo",
     "train": "_commands",
@@ -45,11 +40,13 @@ VERBS = {
     "evaluate": "_commands",
     "measure": "_measure",
     "report": "_report",
+    "run": "_run",
     "suggest": "_commands",
     "info": "_about",
     "bases": "_about",
     "adapters": "_adapters",
     "export": "_export",
+    "completion": "_completion",
 }
 """Commands and their modules in `napari_salt.cli`, which are imported when a command runs."""
 
@@ -65,27 +62,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done; 2 bad input or arguments; 130 interrupted; 141 the reader of the output has closed the pipe.
+        0 done; 2 bad input or arguments; 3 `run` is done, but for some files; 130 interrupted; 141 the reader
+        of the output has closed the pipe.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for reader in (
-        "tifffile",
-        "nibabel.global",
-        "pydicom",
-        "highdicom",
-    ):  # what they find wrong is reported as our errors
-        logging.getLogger(reader).setLevel(logging.CRITICAL)
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("napari_salt").setLevel(logging.INFO)
+    _log()
     try:
+        if is_asked():
+            complete(_parser())
         if _opens_napari(arguments):
             return _open_napari(arguments)
         options = _parser().parse_args(arguments)
-        with terminable():
+        quiet = getattr(options, "quiet", False)
+        _log(quiet=quiet, verbose=getattr(options, "verbose", False))
+        with terminable(), telling(quiet=quiet):
             result, interrupted = _command(options.verb)(options)
         if options.json:
             sys.stdout.write(json.dumps(result) + "\n")
@@ -97,7 +89,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return UNREAD
-    return INTERRUPTED if interrupted else 0
+    if interrupted:
+        return INTERRUPTED
+    return PARTLY if result.get("failed") else 0
+
+
+def _log(*, quiet: bool = False, verbose: bool = False) -> None:
+    """Let warnings, notes (unless `quiet`) and details (if `verbose`) of ours appear on stderr."""
+    for reader in READERS:
+        logging.getLogger(reader).setLevel(logging.CRITICAL)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+    logging.getLogger("napari_salt").setLevel(level)
 
 
 def _fail(message: str, code: int) -> int:
@@ -145,8 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"napari-salt {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="COMMAND")
-    adders = _add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_others
-    for add in (*adders, add_adapters, add_export):
+    adders = _add_demo, _add_train, _add_segment, _add_evaluate, _add_measure, _add_report, _add_run
+    for add in (*adders, _add_others, add_adapters, add_export):
         add(verbs)
     return parser
 
@@ -157,14 +162,33 @@ def _add(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
     return parser
 
 
+def _add_long(verbs: Any, name: str, text: str) -> argparse.ArgumentParser:
+    """Add a command that takes a while, and so shows how far it is."""
+    parser = _add(verbs, name, text)
+    add_amount(parser)
+    return parser
+
+
+def _add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what would be done, and what it takes; write nothing"
+    )
+
+
 def _add_demo(verbs: Any) -> None:
-    demo = _add(verbs, "demo", "Train, segment and score the bundled real sample.")
+    demo = _add_long(verbs, "demo", "Train, segment and score the bundled real sample.")
     demo.add_argument("--out", type=Path, default=Path("napari-salt-demo"), metavar="DIR")
-    demo.add_argument("--minutes", type=_number, default=2.25, help="training time (default 2.25)")
+    minutes = options_of(TrainConfig)["minutes"]
+    demo.add_argument(
+        "--minutes",
+        type=parser_of(minutes),
+        default=2.25,
+        help="training time, such as 3 or 90s (default 2.25)",
+    )
 
 
 def _add_train(verbs: Any) -> None:
-    train = _add(verbs, "train", "Train an adapter on the painted slices of a stack.")
+    train = _add_long(verbs, "train", "Train an adapter on the painted slices of a stack.")
     train.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     train.add_argument("labels", type=Path, help="stack of whole numbers, 0 is unpainted")
     train.add_argument(
@@ -181,7 +205,8 @@ def _add_train(verbs: Any) -> None:
     add_texts(train)
     _add_resample(train)
     _add_axes(train)
-    _add_options(train, TrainConfig)
+    add_options(train, TrainConfig)
+    _add_dry_run(train)
 
 
 def _suffixes(*, channels: bool = False) -> str:
@@ -189,7 +214,7 @@ def _suffixes(*, channels: bool = False) -> str:
 
 
 def _add_segment(verbs: Any) -> None:
-    segment = _add(verbs, "segment", "Segment a stack with an adapter.")
+    segment = _add_long(verbs, "segment", "Segment a stack with an adapter.")
     segment.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     segment.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     segment.add_argument(
@@ -203,7 +228,8 @@ def _add_segment(verbs: Any) -> None:
         "--base", metavar="CHECKPOINT", help="where the adapter's base lies, if that is a local checkpoint"
     )
     _add_axes(segment)
-    _add_options(segment, SegmentConfig)
+    add_options(segment, SegmentConfig)
+    _add_dry_run(segment)
     segment.add_argument(
         "--probabilities",
         type=Path,
@@ -223,15 +249,15 @@ def _add_segment(verbs: Any) -> None:
 
 
 def _add_evaluate(verbs: Any) -> None:
-    evaluate = _add(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class, or objects.")
+    evaluate = _add_long(verbs, "evaluate", "Score a segmentation: Dice, IoU and HD95 per class, or objects.")
     evaluate.add_argument("prediction", type=Path)
     evaluate.add_argument("labels", type=Path)
-    evaluate.add_argument("--slices", type=_slices, help="slices to score, such as 3,12 or 0-9")
+    evaluate.add_argument("--slices", type=read_by(parse_slices), help="slices to score, such as 3,12 or 0-9")
     evaluate.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
     _add_resample(evaluate)
-    evaluate.add_argument("--classes", type=_slices, help="label values to score; default all")
+    evaluate.add_argument("--classes", type=read_by(parse_slices), help="label values to score; default all")
     evaluate.add_argument("--mask", type=Path, help="stack; only its nonzero pixels count")
     evaluate.add_argument("--3d", action="store_true", dest="three_d", help="HD95 in 3D")
     evaluate.add_argument(
@@ -245,7 +271,9 @@ def _add_evaluate(verbs: Any) -> None:
 
 
 def _add_measure(verbs: Any) -> None:
-    measure = _add(verbs, "measure", "Measure classes or objects: volumes, intensities, places, as a table.")
+    measure = _add_long(
+        verbs, "measure", "Measure classes or objects (volumes, intensities, places) as a table."
+    )
     measure.add_argument("labels", type=Path, help=f"segmentation: {what_is_read()}")
     measure.add_argument("--image", type=Path, help="stack whose intensities are measured")
     measure.add_argument("--adapter", type=Path, metavar="A.safetensors", help="names classes as it does")
@@ -256,12 +284,18 @@ def _add_measure(verbs: Any) -> None:
 
 
 def _add_report(verbs: Any) -> None:
-    report = _add(verbs, "report", "Write an HTML report on an adapter and on what it has segmented.")
+    report = _add_long(verbs, "report", "Write an HTML report on an adapter and on what it has segmented.")
     report.add_argument("adapter", type=Path, metavar="ADAPTER")
     report.add_argument("image", type=Path, nargs="?", help=f"stack that was segmented: {what_is_read()}")
     report.add_argument("labels", type=Path, nargs="?", help="its segmentation")
     report.add_argument("-o", "--out", type=Path, required=True, metavar="REPORT.html")
     _add_measuring(report)
+
+
+def _add_run(verbs: Any) -> None:
+    run = _add_long(verbs, "run", "Carry out a project file: train, segment many images, table, report.")
+    run.add_argument("project", type=Path, metavar="PROJECT.toml", help="see docs/project.md")
+    _add_dry_run(run)
 
 
 def _add_measuring(measure: argparse.ArgumentParser) -> None:
@@ -278,14 +312,14 @@ def _add_measuring(measure: argparse.ArgumentParser) -> None:
         action="store_true",
         help="slices are unrelated images: areas, no volumes, and objects end with their slice",
     )
-    _add_options(measure, TrainConfig, ("class_names",))
+    add_options(measure, TrainConfig, ("class_names",))
     measure.add_argument(
         "--axes", help="what the files' axes are, such as ZYX or TZYX; slices first for NIfTI"
     )
     measure.add_argument("--channel", type=int, metavar="N", help="channel of the image, from 0")
     measure.add_argument(
         "--pixel-size",
-        type=_lengths,
+        type=read_by(parse_lengths),
         metavar="Z,Y,X",
         help="size of a voxel, such as 2,0.5,0.5 (micrometres) or 1.2mm,0.8mm,0.8mm, of images 0.5 or "
         "0.4,0.5, where the file does not say it or is wrong",
@@ -294,61 +328,16 @@ def _add_measuring(measure: argparse.ArgumentParser) -> None:
 
 
 def _add_others(verbs: Any) -> None:
-    suggest = _add(verbs, "suggest", "Say which slices to paint next, best first.")
+    suggest = _add_long(verbs, "suggest", "Say which slices to paint next, best first.")
     suggest.add_argument("image", type=Path, help=f"stack: {what_is_read()}")
     suggest.add_argument("--adapter", type=Path, required=True, metavar="A.safetensors")
     _add_axes(suggest)
-    _add_options(suggest, SegmentConfig, ("device",))
+    add_options(suggest, SegmentConfig, ("device",))
     _add(verbs, "info", "Tell what an adapter is; runs no code from it.").add_argument("adapter", type=Path)
-    bases = _add(verbs, "bases", "List the base models, and where their weights are.")
+    bases = _add_long(verbs, "bases", "List the base models, and where their weights are.")
     bases.add_argument("--download", metavar="NAME", help="download the weights of this one first")
-
-
-def _add_options(
-    parser: argparse.ArgumentParser, config: type[Any], names: Collection[str] | None = None
-) -> None:
-    """Add flags for the options of `config`, or for those in `names`; an option not given is not set."""
-    for option in options_of(config).values():
-        if names is not None and option.name not in names:
-            continue
-        about: dict[str, Any] = {"default": argparse.SUPPRESS, "dest": option.name, "help": _help(option)}
-        if option.kind == "flag":
-            unlike = "store_false" if option.default else "store_true"
-            flag = "--no-" + option.name.replace("_", "-") if option.default else option.flag
-            parser.add_argument(flag, action=unlike, **about)
-        else:
-            parser.add_argument(option.flag, type=_parser_of(option), metavar=_metavar(option), **about)
-
-
-def _help(option: Option) -> str:
-    nothing = f" (default: {option.nothing})" if option.nothing else ""
-    default = (
-        "" if option.kind == "flag" or not option.default else f" (default: {option.shown(option.default)})"
-    )
-    text = f"do not: {option.text[0].lower()}{option.text[1:]}" if option.default is True else option.text
-    return (text + nothing + default).replace("%", "%%")
-
-
-def _metavar(option: Option) -> str:
-    if option.choices:
-        return "|".join(option.choices)
-    return METAVARS.get(option.name) or {"whole": "N", "slices": "3,12", "parts": "PART,..."}.get(
-        option.kind, option.name.upper()
-    )
-
-
-def _parser_of(option: Option) -> Callable[[str], Any]:
-    def parse(text: str) -> Any:
-        if option.nothing and text in ("auto", option.nothing):
-            return None
-        try:
-            return option.parse(text)
-        except InputError as error:
-            own = str(error).startswith(f"{option.name} is ")
-            told = f"{text} is not {option.values}" if own else str(error)
-            raise argparse.ArgumentTypeError(told) from error
-
-    return parse
+    shells = _add(verbs, "completion", "Print what a shell needs to complete commands and options.")
+    shells.add_argument("shell", choices=SHELLS)
 
 
 def _add_axes(parser: argparse.ArgumentParser) -> None:
@@ -364,7 +353,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pixel-size",
-        type=_length,
+        type=read_by(parse_length),
         metavar="LENGTH",
         help="side of the image's pixels, such as 0.5 (micrometres), 250nm or 1.2mm, where the file does not "
         "say it or is wrong",
@@ -377,38 +366,3 @@ def _add_resample(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="where labels lie on another grid than the image, take the nearest voxels (otherwise an error)",
     )
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
-def _length(text: str) -> float:
-    """Micrometres of a length such as 0.5, 250nm or 0.5 mm."""
-    number = text.strip().rstrip(string.ascii_letters + MICRO)
-    unit = text.strip()[len(number) :] or "um"
-    in_one = micrometres(unit)
-    if in_one is None:
-        raise argparse.ArgumentTypeError(f"{text} has no unit such as nm, um, mm, cm or m")
-    return _number(number) * in_one
-
-
-def _lengths(text: str) -> tuple[float, ...]:
-    """Micrometres along y and x, or z, y and x, of one to three lengths; one counts for both y and x."""
-    lengths = tuple(map(_length, text.split(",")))
-    if len(lengths) > 3:
-        raise argparse.ArgumentTypeError(f"{text} has more than three lengths")
-    return lengths * 2 if len(lengths) == 1 else lengths
-
-
-def _slices(text: str) -> tuple[int, ...]:
-    try:
-        return parse_slices(text)
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-__all__ = ["add_adapters", "add_export", "add_texts"]
+__all__ = ["add_adapters", "add_amount", "add_export", "add_texts"]
 
 SOURCE = (
     "file, folder, https://... (with #sha256=HEX after it to check what is downloaded), or a Zenodo record: "
@@ -19,6 +19,13 @@ TEXTS = {
     "license": ("--license", "licence of the adapter, such as CC-BY-4.0, for its file"),
     "description": ("--note", "what the adapter is for, for its file"),
 }
+
+
+def add_amount(parser: argparse.ArgumentParser) -> None:
+    """Add how much a command shows that takes a while."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("-q", "--quiet", action="store_true", help="show results, warnings and errors only")
+    group.add_argument("-v", "--verbose", action="store_true", help="show settings and steps as well")
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +57,7 @@ def add_export(verbs: Any) -> None:
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     parser.add_argument("--base", metavar="CHECKPOINT", help="where a local base lies")
+    add_amount(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object as last line")
 
 

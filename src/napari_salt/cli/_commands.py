@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from napari_salt.cli._about import fetch
-from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, say, tell
+from napari_salt.cli._terminal import Interruption, begun, duration, is_quiet, progress_bar, say, tell
 from napari_salt.io import Stack, read_labels, read_stack
+from napari_salt.io._stack import known_spacing
+from napari_salt.io._unrelated import as_pairs
 from napari_salt.io._write import check_folder
 from napari_salt.terms.cache import cache_folder, is_file, write_atomically
 from napari_salt.terms.card import TEXT_FIELDS, AdapterCard, check_texts
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.library import Library
-from napari_salt.terms.options import changed, options_of
+from napari_salt.terms.options import changed, options_of, values_of
 from napari_salt.terms.planes import Plane, Planes, Voxels, cut_of
 from napari_salt.terms.registry import BASES, DEFAULT_BASE, split_size
 from napari_salt.terms.slice_ranges import check_slices
@@ -36,13 +38,16 @@ if TYPE_CHECKING:
     from napari_salt.terms.events import TrainingEvent
 
 __all__ = [
+    "Pair",
     "adapter_file",
     "check_adapter_path",
     "evaluate",
     "given",
     "given_texts",
+    "judge",
     "label_axes",
     "load",
+    "named",
     "prepare_base",
     "read_image",
     "run_training",
@@ -52,6 +57,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+WARNS = "WARNING: "
+"""Begins the part of a training's message that is a warning."""
 
 Config = TypeVar("Config", TrainConfig, SegmentConfig)
 Result = tuple[dict[str, Any], bool]
@@ -66,14 +74,16 @@ def train(options: argparse.Namespace) -> Result:
     texts = given_texts(options)
     pairs = _read_pairs(options)
     group = common_group([(str(image.source), image.group) for image, _ in pairs])
-    config = given(options, _named(TrainConfig(group=group), [labels for _, labels in pairs]))
+    config = given(options, named(TrainConfig(group=group), [labels for _, labels in pairs]))
     init = load(options.init) if options.init else None
+    if options.dry_run:
+        return _planned(pairs, config, options, init), False
     prepare_base(init, getattr(options, "base", None))
     stacks = training_stacks(pairs, config.plane)
     adapter, interrupted = run_training(stacks, config, options.out, init, texts)
     if not interrupted:
         with contextlib.suppress(KeyboardInterrupt):
-            _judge(stacks, config, adapter, init)
+            judge(stacks, config, adapter, init)
     ended = "stopped early; the best adapter so far is" if interrupted else "the adapter is"
     size = options.out.stat().st_size / 1e3
     tell(
@@ -83,10 +93,24 @@ def train(options: argparse.Namespace) -> Result:
     return training_summary(adapter), interrupted
 
 
+def _planned(
+    pairs: Sequence[Pair], config: TrainConfig, options: argparse.Namespace, init: Adapter | None
+) -> dict[str, Any]:
+    """Say what would be trained."""
+    from napari_salt.cli._plan import say_plan, training_plan
+
+    facts = training_plan(training_stacks(pairs, config.plane), config, options.out, init)
+    if not options.json:
+        say_plan(facts)
+    return facts
+
+
 def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     """Open all images with their labels."""
     axes = label_axes(options.axes)
     named = [(options.image, options.labels), *options.stack]
+    if getattr(options, "independent", False):
+        named = [pair for image, labels in named for pair in as_pairs(image, labels) or [(image, labels)]]
     images = [(_opened(options, image), labels) for image, labels in named]
     return [
         (image, read_labels(labels, axes=axes, like=image, resample=options.resample))
@@ -94,7 +118,7 @@ def _read_pairs(options: argparse.Namespace) -> list[Pair]:
     ]
 
 
-def _named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
+def named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
     """`config` with the names and colours that label files give their values, the first file's first."""
     known = [info for stack in reversed(labels) for info in stack.classes]
     return replace(
@@ -104,9 +128,10 @@ def _named(config: TrainConfig, labels: Sequence[Stack]) -> TrainConfig:
     )
 
 
-def _judge(
+def judge(
     stacks: Sequence[TrainingStack], config: TrainConfig, adapter: Adapter, init: Adapter | None
 ) -> None:
+    """Tell how the adapter compares with a random forest, and what would help most."""
     from napari_salt.core.train.verdict import verdict_on
 
     verdict = verdict_on(adapter, stacks, config, init.values if init else ())
@@ -246,14 +271,10 @@ def evaluate(options: argparse.Namespace) -> Result:
     where = None if mask is None else _picked(mask, options.slices)
     if options.objects:
         return _evaluate_objects(options, prediction, labels, where)
-    known = (s.spacing for s in (predicted, true) if s.spacing is not None and s.unit)
-    z, y, x = next(known, (1.0, 1.0, 1.0))
-    if z is None:  # HD95 in planes needs no z; in 3D it is in pixels then
-        z, y, x = (1.0, 1.0, 1.0) if options.three_d else (1.0, y, x)
     evaluation = score(
         prediction,
         labels,
-        spacing=(z, y, x),
+        spacing=known_spacing([predicted, true], three_d=options.three_d),
         three_d=options.three_d,
         mask=where,
         classes=options.classes,
@@ -355,7 +376,9 @@ def prepare_base(adapter: Adapter | None, given: str | None) -> None:
 def given(options: argparse.Namespace, config: Config) -> Config:
     """`config` with the options that the arguments set."""
     names = options_of(type(config))
-    return changed(config, {name: value for name, value in vars(options).items() if name in names})
+    chosen = changed(config, {name: value for name, value in vars(options).items() if name in names})
+    logger.debug("options: %s", ", ".join(f"{name} {value!r}" for name, value in values_of(chosen).items()))
+    return chosen
 
 
 def read_image(options: argparse.Namespace) -> Stack:
@@ -365,7 +388,11 @@ def read_image(options: argparse.Namespace) -> Stack:
 
 def _opened(options: argparse.Namespace, path: Path) -> Stack:
     stack = read_stack(path, axes=options.axes, channel=options.channel, series=options.series)
-    return replace(stack, true_pixel_size=options.pixel_size)
+    stack = replace(stack, true_pixel_size=options.pixel_size)
+    size = "unknown" if stack.pixel_size is None else f"{stack.pixel_size:g} um"
+    shape = " x ".join(map(str, stack.data.shape))
+    logger.debug("%s: %s %s, pixel size %s", path, shape, stack.data.dtype, size)
+    return stack
 
 
 def load(path: Path) -> Adapter:
@@ -415,7 +442,7 @@ def label_axes(axes: str | None) -> str | None:
 def check_adapter_path(path: Path) -> None:
     """Refuse an output that could not be written, before any work."""
     if path.suffix != ".safetensors":
-        raise InputError(f"{path}: an adapter's name ends in .safetensors; rename --out")
+        raise InputError(f"{path}: an adapter's name ends in .safetensors; rename it")
     check_folder(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a file")
@@ -424,7 +451,10 @@ def check_adapter_path(path: Path) -> None:
 def _show(event: TrainingEvent[Adapter], bar: Any) -> None:
     """Move the bar to where the training is."""
     bar.n = round(100 * event.fraction)
-    if event.message:
+    logger.debug("step %d: loss %.4f, learning rate %.3g", event.step, event.loss, event.learning_rate)
+    if is_quiet() and WARNS in event.message:
+        logger.warning(event.message.partition(WARNS)[2])
+    elif event.message:
         bar.write(printable(event.message), file=sys.stderr)
     if event.held_out_dice:
         dice = ", ".join(f"{v}: {d:.3f}" for v, d in event.held_out_dice.items())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from napari_salt.cli._commands import label_axes
 from napari_salt.cli._terminal import begun, progress_bar, tell
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._write import check_folder
+from napari_salt.results.kinds import By
 from napari_salt.results.measure import measure_events
 from napari_salt.results.table import Table
 from napari_salt.terms.card import AdapterCard
@@ -23,9 +26,36 @@ from napari_salt.terms.errors import InputError
 from napari_salt.terms.text import printable
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["measure", "names_of", "opened", "table_of"]
+__all__ = ["Measuring", "measure", "names_of", "opened", "table_of"]
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """How a segmentation is measured.
+
+    Parameters
+    ----------
+    by
+        What has a row.
+    independent
+        Whether slices are unrelated images.
+    pixel_size
+        Micrometres along (y, x) or (z, y, x); None: what the files say.
+    unit
+        "um" or "mm"; None: that of the file.
+    """
+
+    by: By = "classes"
+    independent: bool = False
+    pixel_size: tuple[float, ...] | None = None
+    unit: str | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Measuring:
+        """As the arguments say."""
+        return cls(options.by, options.independent, options.pixel_size, options.unit)
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
@@ -34,7 +64,8 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         _check_table(options.out)
     labels, image = opened(options)
     names = names_of(options)
-    found = table_of(labels, image, options, {info.value: info.name for info in labels.classes} | names)
+    names = {info.value: info.name for info in labels.classes} | names
+    found = table_of(labels, image, Measuring.of(options), names)
     if options.out is not None:
         found.save(options.out)
         tell(f"{_counted(found, options.by)} in {options.out}")
@@ -50,21 +81,25 @@ def names_of(options: argparse.Namespace) -> dict[int, str]:
     return known | dict(getattr(options, "class_names", {}))
 
 
-def table_of(labels: Stack, image: Stack | None, options: argparse.Namespace, names: dict[int, str]) -> Table:
-    """Measure with a progress bar; the options' ``by``, ``independent``, ``pixel_size`` and ``unit`` count.
+def table_of(
+    labels: Stack, image: Stack | None, how: Measuring, names: Mapping[int, str], *, quiet: bool = False
+) -> Table:
+    """Measure with a progress bar; `quiet`: without, and without warnings of unknown sizes.
 
     Raises
     ------
     InputError
         If labels and image do not fit, or the pixel size does not fit the labels.
     """
-    flat = options.independent or labels.was_2d or "N" in labels.axes
-    sizes, unit = _sizes(labels, image, options, flat=flat)
-    world = None if options.pixel_size else _to_world(labels if labels.spacing else image or labels, unit)
+    flat = how.independent or labels.was_2d or "N" in labels.axes
+    sizes, unit, unknown = _sizes(labels, image, how, flat=flat)
+    if unknown and not quiet:
+        logger.warning(unknown)
+    world = None if how.pixel_size else _to_world(labels if labels.spacing else image or labels, unit)
     events = measure_events(
         labels.data,
         None if image is None else image.data,
-        by=options.by,
+        by=how.by,
         pixel_size=sizes,
         unit=unit,
         class_names=names,
@@ -73,7 +108,7 @@ def table_of(labels: Stack, image: Stack | None, options: argparse.Namespace, na
         to_world=world,
     )
     count = len(labels.data)
-    with closing(events), progress_bar(count, "measuring", "slice") as bar:
+    with closing(events), progress_bar(count, "measuring", "slice", disable=quiet) as bar:
         for event in begun(events):
             bar.update(round(event.fraction * count) - bar.n)
             if event.table is not None:
@@ -113,26 +148,25 @@ def opened(options: argparse.Namespace) -> tuple[Stack, Stack | None]:
 
 
 def _sizes(
-    labels: Stack, image: Stack | None, options: argparse.Namespace, *, flat: bool
-) -> tuple[tuple[float, ...] | None, str]:
-    """Size of a voxel, and its unit: as the arguments say, else the labels' file, else that of the image."""
+    labels: Stack, image: Stack | None, how: Measuring, *, flat: bool
+) -> tuple[tuple[float, ...] | None, str, str]:
+    """Size of a voxel, its unit, and what is not known.
+
+    As the arguments say, else the labels' file, else that of the image.
+    """
     known = next((s for s in (labels, image) if s is not None and s.spacing is not None and s.unit), None)
-    unit = options.unit or ("mm" if known is not None and known.unit == "mm" else "um")
-    if options.pixel_size:
-        return tuple(size / MICROMETRES[unit] for size in options.pixel_size), unit
+    unit = how.unit or ("mm" if known is not None and known.unit == "mm" else "um")
+    if how.pixel_size:
+        return tuple(size / MICROMETRES[unit] for size in how.pixel_size), unit, ""
     if known is None or known.spacing is None or known.unit is None:
-        logger.warning(
-            "%s does not tell its pixel size: give --pixel-size for areas or volumes", labels.source
-        )
-        return None, unit
+        told = f"{labels.source} does not tell its pixel size: give --pixel-size for areas or volumes"
+        return None, unit, told
     factor = MICROMETRES[known.unit] / MICROMETRES[unit]
     sizes = [None if size is None else factor * size for size in known.spacing][flat:]
     if None in sizes:
-        logger.warning(
-            "%s does not tell the distance of its slices: for volumes give --pixel-size Z,Y,X", known.source
-        )
-        return None, unit
-    return tuple(size for size in sizes if size is not None), unit
+        told = f"{known.source} does not tell the distance of its slices: for volumes give --pixel-size Z,Y,X"
+        return None, unit, told
+    return tuple(size for size in sizes if size is not None), unit, ""
 
 
 def _to_world(stack: Stack, unit: str) -> NDArray[np.float64] | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
     from napari_salt.terms.events import SliceResult
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "state_of"]
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,8 @@ class Outputs:
         """
         from napari_salt.core.bases.checkpoints import weights_digest
 
-        states = [file.stat() for file in files_of(image.source)]
         return {
-            "image": [image.source.name, sum(s.st_size for s in states), max(s.st_mtime_ns for s in states)],
+            "image": state_of(image.source),
             "axes": image.axes,
             "channel": image.channel,
             "series": image.series,
@@ -101,3 +100,9 @@ class Outputs:
         if self.probabilities_dtype == "uint8":
             probabilities = np.rint(255 * probabilities)
         return probabilities.astype(self.probabilities_dtype)
+
+
+def state_of(path: Path) -> list[Any]:
+    """Name, size in bytes, and time of the last change (ns) of a file, or of all files that `path` names."""
+    states = [file.stat() for file in files_of(path)]
+    return [path.name, sum(s.st_size for s in states), max((s.st_mtime_ns for s in states), default=0)]

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.cli._measure import names_of, opened, table_of
+from napari_salt.cli._measure import Measuring, names_of, opened, table_of
 from napari_salt.cli._terminal import tell
 from napari_salt.io._write import check_folder
 from napari_salt.results.report import Found, report_html
@@ -39,12 +39,14 @@ def report(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
 def _found(options: argparse.Namespace, card: AdapterCard) -> Found:
     labels, image = opened(options)
     assert image is not None  # noqa: S101 (both are given)
-    options.independent = options.independent or card.preprocess.independent
+    how = replace(Measuring.of(options), independent=options.independent or card.preprocess.independent)
     names = names_of(options)
     tables: dict[By, Table | None] = {"classes": None, "objects": None}
     wanted: tuple[By, ...] = ("classes", "objects") if options.by == "objects" else (options.by,)
-    for options.by in wanted:
-        tables["classes" if options.by == "classes" else "objects"] = table_of(labels, image, options, names)
+    for by in wanted:
+        tables["classes" if by == "classes" else "objects"] = table_of(
+            labels, image, replace(how, by=by), names
+        )
     used = {key: value for key, value in asdict(card.preprocess).items() if value not in (None, ())}
     return Found(
         image.data,

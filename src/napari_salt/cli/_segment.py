@@ -29,6 +29,7 @@ from napari_salt.terms.stack import result_dtype
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.core.adapt.segmenter import Segmenter
     from napari_salt.terms.events import SliceResult
     from napari_salt.terms.planes import Cut
 
@@ -46,6 +47,8 @@ def segment(options: argparse.Namespace) -> Result:
     outputs.check(image.source)
     check_holds(options.out, image)
     adapter = load(options.adapter)
+    if options.dry_run:
+        return _planned(image, adapter, options), False
     prepare_base(adapter, options.base)
     from napari_salt.core.segment.planes import cuts_wanted, in_one_run  # with torch: after all that can fail
 
@@ -80,7 +83,25 @@ def segment(options: argparse.Namespace) -> Result:
     return result, interrupted
 
 
-def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outputs: Outputs) -> Result:
+def _planned(image: Stack, adapter: Adapter, options: argparse.Namespace) -> dict[str, Any]:
+    """Say what would be segmented."""
+    from napari_salt.cli._plan import say_plan, segmentation_plan
+
+    config = given(options, SegmentConfig(group=image.group))
+    dtype = options.probabilities_dtype if options.probabilities else None
+    facts = segmentation_plan(image, adapter, config, dtype).facts(adapter, options.out)
+    if not options.json:
+        say_plan(facts)
+    return facts
+
+
+def run_segmentation(
+    image: Stack,
+    adapter: Adapter,
+    config: SegmentConfig,
+    outputs: Outputs,
+    segmenter: Segmenter | None = None,
+) -> Result:
     """Segment with a progress bar; slices that are not asked for are written as 0.
 
     Each finished slice is kept in a `PartialRun` at once. The outputs are written from there when all slices
@@ -97,6 +118,8 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
         How to segment; its `group` is that of `image`.
     outputs
         Files to write.
+    segmenter
+        The adapter's, built and merged, if there is one already.
 
     Returns
     -------
@@ -116,7 +139,7 @@ def run_segmentation(image: Stack, adapter: Adapter, config: SegmentConfig, outp
     outputs.check(image.source)
     partial = PartialRun(outputs.labels, outputs.depend_on(image, adapter, config))
     finished = set(partial.finished() if outputs.resume else ())
-    job = _Job(image, adapter, config, outputs, partial, finished)
+    job = _Job(image, adapter, config, outputs, partial, finished, segmenter)
     interruption = Interruption()
     with interruption.watched():
         with telling_of(finished):
@@ -142,6 +165,7 @@ class _Job:
     outputs: Outputs
     partial: PartialRun
     finished: set[int]
+    segmenter: Segmenter | None = None
     numbers: dict[int, NDArray[Any]] = field(default_factory=dict)
 
     @property
@@ -186,6 +210,7 @@ class _Job:
             pixel_size=self.image.pixel_size,
             voxels=voxels_for(self.image, config.planes_for(self.adapter.preprocess)),
             job_slices=len(self.wanted),
+            segmenter=self.segmenter,
         )
         results = begun(events)
         if not self.finished:
@@ -196,6 +221,7 @@ class _Job:
         with closing(events), bar, Behind() as writing:
             for result in results:
                 tiles += result.tiles
+                logger.debug("slice %d: %d tiles", result.index, result.tiles)
                 if result.done is not None:
                     bar.update()
                 elif self.config.objects and result.final:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import chain, islice
 from types import FrameType
 from typing import Any, Self, TypeVar
@@ -16,9 +17,21 @@ from tqdm import tqdm
 from napari_salt.terms.pace import Pace
 from napari_salt.terms.text import printable
 
-__all__ = ["Interruption", "begun", "duration", "progress_bar", "say", "tell", "terminable"]
+__all__ = [
+    "Interruption",
+    "begun",
+    "duration",
+    "is_quiet",
+    "progress_bar",
+    "say",
+    "tell",
+    "telling",
+    "terminable",
+]
 
 T = TypeVar("T")
+
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 class Interruption:
@@ -30,6 +43,9 @@ class Interruption:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Note a Ctrl-C or SIGTERM in the body instead of raising at once."""
+        if threading.current_thread() is not threading.main_thread():  # which alone hears of signals
+            yield
+            return
         before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -42,6 +58,21 @@ class Interruption:
             raise KeyboardInterrupt
         self.requested = True
         sys.stderr.write("\nstopping after this step (Ctrl-C again: at once)\n")
+
+
+@contextmanager
+def telling(*, quiet: bool) -> Iterator[None]:
+    """In the body, if `quiet`, show no progress and tell nothing; results, warnings and errors stay."""
+    token = _QUIET.set(quiet)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether nothing but results, warnings and errors is wanted."""
+    return _QUIET.get()
 
 
 @contextmanager
@@ -76,15 +107,15 @@ def progress_bar(total: int | None, text: str, unit: str, done: int = 0, **optio
     done
         Steps that are done at the start.
     options
-        Further arguments of `tqdm.tqdm`; ignored without a terminal.
+        Further arguments of `tqdm.tqdm`; without a terminal ``disable`` alone counts.
 
     Returns
     -------
     tqdm.tqdm or alike
         A context manager with ``n``, ``update``, ``set_postfix``, ``write`` and ``close``.
     """
-    if not sys.stderr.isatty():
-        return _Lines(total, text, done)
+    if is_quiet() or not sys.stderr.isatty():
+        return _Lines(total, text, done, silent=is_quiet() or bool(options.get("disable")))
     return tqdm(
         total=total, desc=text, unit=unit, initial=done, file=sys.stderr, dynamic_ncols=True, **options
     )
@@ -97,7 +128,8 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """Print a line for the user on stderr, apart from the output."""
-    sys.stderr.write(printable(text) + "\n")
+    if not is_quiet():
+        sys.stderr.write(printable(text) + "\n")
 
 
 def duration(seconds: float) -> str:
@@ -109,8 +141,8 @@ def duration(seconds: float) -> str:
 class _Lines:
     """Replaces the bar where stderr is no terminal: writes a line for every tenth, and messages."""
 
-    def __init__(self, total: int | None, text: str, done: int) -> None:
-        self.total, self.n = total, done
+    def __init__(self, total: int | None, text: str, done: int, *, silent: bool = False) -> None:
+        self.total, self.n, self._silent = total, done, silent
         self._text, self._tenths = text, -1
         self._pace = Pace()
 
@@ -129,14 +161,15 @@ class _Lines:
     def set_postfix(self, **_values: object) -> None:
         """Write a line if another tenth is done; the values are ignored."""
         tenths = 10 * self.n // self.total if self.total else 0
-        if tenths > self._tenths:
+        if tenths > self._tenths and not self._silent:
             self._tenths = tenths
             left = self._pace.seconds_left(self.total or 0)
             tell(f"{self._text}: {10 * tenths} %" + ("" if left is None else f", {duration(left)} left"))
 
     def write(self, text: str, file: Any = None) -> None:
         """Write a line of text."""
-        (file or sys.stderr).write(text + "\n")
+        if not self._silent:
+            (file or sys.stderr).write(text + "\n")
 
     def close(self) -> None:
         """Leave the lines as they are."""

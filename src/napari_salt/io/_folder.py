@@ -19,7 +19,7 @@ from napari_salt.io._tiff import open_tiff
 from napari_salt.io._units import Spacing
 from napari_salt.terms.errors import InputError
 
-__all__ = ["has_images", "open_folder"]
+__all__ = ["differ_in_kind", "files_in_order", "has_images", "open_folder"]
 
 _TIFFS = (".tif", ".tiff")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -41,7 +41,7 @@ def open_folder(path: Path, axes: str | None, *, labels: bool = False) -> Opened
         If the files are of several types, one cannot be read or holds several slices, or their shapes or
         types of values differ.
     """
-    files = _in_order(path)
+    files = files_in_order(path)
     first = _slice_of(files[0], labels=labels)
     if first.close is not None:
         first.close()
@@ -97,7 +97,19 @@ def _files(path: Path) -> list[Path]:
     return [file for file in found if not file.name.startswith(".")]
 
 
-def _in_order(path: Path) -> list[Path]:
+def differ_in_kind(path: Path) -> bool:
+    """Whether the images of a folder, or a pattern's matches, have several shapes or types of values."""
+    return len({_header(file, labels=False) for file in files_in_order(path)}) > 1
+
+
+def files_in_order(path: Path) -> list[Path]:
+    """Images of a folder, or a pattern's matches, in the natural order of their names (2 before 10).
+
+    Raises
+    ------
+    InputError
+        If they are of several formats.
+    """
     files = [file for file in _files(path) if file.suffix.lower() in _TIFFS + _PICTURES]
     kinds = Counter(file.suffix.lower() for file in files)
     if len({".tif" if kind in _TIFFS else ".jpg" if kind == ".jpeg" else kind for kind in kinds}) > 1:

@@ -1,5 +1,6 @@
 """A stack of slices with its geometry: the result of reading, and the pattern for outputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.planes import Voxels
 from napari_salt.terms.stack import to_micrometres
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "known_spacing"]
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,15 @@ class Stack:
     def group(self) -> int | None:
         """Slices of one time point, None where there is one only."""
         return len(self.data) // self.frames if self.frames > 1 else None
+
+
+def known_spacing(stacks: Sequence[Stack], *, three_d: bool) -> tuple[float, float, float]:
+    """Voxel size (z, y, x) for HD95, of the first stack that says it; 1 each where none does.
+
+    HD95 in planes needs no z; in 3D it is in pixels where z is not known.
+    """
+    known = (stack.spacing for stack in stacks if stack.spacing is not None and stack.unit)
+    z, y, x = next(known, (1.0, 1.0, 1.0))
+    if z is None:
+        return (1.0, 1.0, 1.0) if three_d else (1.0, y or 1.0, x or 1.0)
+    return (z, y or 1.0, x or 1.0)

@@ -23,7 +23,7 @@ from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.methods import METHODS
 from napari_salt.terms.stack import StackLike, as_stack
 
-__all__ = ["Found", "report", "report_html"]
+__all__ = ["Found", "learning", "methods", "report", "report_html", "settings_of"]
 
 PICTURES = 3
 """Of painted slices, and of others, at most."""
@@ -145,18 +145,18 @@ def report_html(adapter: AdapterCard, found: Found | None = None) -> str:
     title = adapter.name or ", ".join(info.name for info in classes[:3])
     parts = [
         f"<h1>{text(title)}</h1><p>{text(adapter.description)}</p>",
-        f"<h2>Methods</h2><p>{text(_methods(adapter, found))}</p>",
+        f"<h2>Methods</h2><p>{text(methods(adapter, found))}</p>",
         "" if found is None else _pictures(adapter, found, classes),
         "" if found is None else _tables(found, classes),
-        _training(adapter, classes),
-        _settings(adapter, found),
+        learning(adapter, classes),
+        settings_of(adapter, found),
     ]
     made = datetime.now(UTC).isoformat(timespec="seconds")
     parts.append(f"<p><small>Written by napari-salt {text(__version__)}, {made}</small></p>")
     return page(f"{title}: napari-salt report", "\n".join(part for part in parts if part))
 
 
-def _methods(adapter: AdapterCard, found: Found | None) -> str:
+def methods(adapter: AdapterCard, found: Found | None) -> str:
     """Sentences for the methods section of a paper."""
     facts = adapter.training
     count = sum(len(each.get("painted_slices", ())) for each in (facts, *facts.get("more_stacks", ())))
@@ -238,7 +238,7 @@ def _of_objects(table: Table, classes: Sequence[ClassInfo]) -> list[dict[str, An
     return lines
 
 
-def _training(adapter: AdapterCard, classes: Sequence[ClassInfo]) -> str:
+def learning(adapter: AdapterCard, classes: Sequence[ClassInfo]) -> str:
     """Curves of the loss and of the held-out Dice."""
     facts = adapter.training
     losses = facts.get("losses", ())
@@ -253,7 +253,7 @@ def _training(adapter: AdapterCard, classes: Sequence[ClassInfo]) -> str:
     return f"<h2>Learning</h2>{''.join(curves)}" if any(curves) else ""
 
 
-def _settings(adapter: AdapterCard, found: Found | None) -> str:
+def settings_of(adapter: AdapterCard, found: Found | None) -> str:
     """All settings, versions and hashes."""
     facts = dict(adapter.training)
     options = facts.pop("options", {})

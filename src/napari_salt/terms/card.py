@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 FORMAT, FORMAT_VERSION = "napari-salt", "1"
-LATER = ("plane", "fade")
+LATER = ("plane", "fade", "window")
 """Settings of the preprocessing that the first files did not have."""
 MAX_CLASSES, MAX_VALUE, SHOWN_CLASSES = 255, 2**31 - 1, 8
 HEADER_LENGTH_BYTES = 8

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.methods import CHOICES, DEFAULT_METHOD
 from napari_salt.terms.options import check_options, documented, option
 from napari_salt.terms.planes import PLANES, Plane, Planes
-
-if TYPE_CHECKING:
-    from napari_salt.terms.preprocess import Preprocess
+from napari_salt.terms.preprocess import HOUNSFIELD, Preprocess
 
 __all__ = [
     "PRESET_MINUTES",
+    "CtWindow",
     "Orientation",
     "Painted",
     "Rank",
@@ -37,6 +36,9 @@ Unpainted = Literal["background", "ignore"]
 
 Painted = Literal["classes", "objects"]
 """Whether label values are classes or numbers of objects."""
+
+CtWindow = Literal["auto", "soft-tissue", "lung", "bone", "brain"]
+"""Which intensities the model sees."""
 
 Orientation = Literal["auto", "fixed", "any"]
 """Whether all slices have the same orientation."""
@@ -125,7 +127,7 @@ class TrainConfig:
     )
     minutes: float | None = option(
         None,
-        "Time to train, in place of the preset's.",
+        "Time to train, in place of the preset's; on the command line also such as 90s, 5m or 1h.",
         "training",
         above=0,
         unit="minutes",
@@ -192,6 +194,15 @@ class TrainConfig:
         "are known to be of 50 micrometres or more.",
         "paint",
         choices={"auto": "automatic", "fixed": "fixed", "any": "any"},
+    )
+    window: CtWindow = option(
+        "auto",
+        "Intensities that become black and white. Automatic: by percentiles of each stack. The others are of "
+        "CT, in Hounsfield units, the same in all stacks (soft tissue -160 to 240, lung -1350 to 150, bone "
+        "-450 to 1050, brain 0 to 80); the adapter keeps it.",
+        "advanced",
+        label="CT window",
+        choices={"auto": "automatic", **{name: name.replace("-", " ") for name in HOUNSFIELD}},
     )
     plane: Plane = option(
         "z",

@@ -44,6 +44,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _are_two_numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _whole(low: int, high: int) -> Rule:
     return Rule(f"a whole number from {low} to {high}", lambda v: type(v) is int and low <= v <= high)
 
@@ -59,6 +63,10 @@ def _text(most: int = MAX_TEXT, pattern: str = "", what: str = "text") -> Rule:
         return isinstance(value, str) and len(value) <= most and shape.fullmatch(value) is not None
 
     return Rule(f"{what} of at most {most} characters", holds)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= MAX_TEXT
 
 
 def _several(entry: Rule, most: int, least: int = 0) -> Rule:
@@ -95,12 +103,17 @@ TYPES: Mapping[str, Rule] = {
     "float": Rule("a number", _is_number),
     "float | None": Rule("a number or nothing", lambda v: v is None or _is_number(v)),
     "str": _text(),
+    "str | None": Rule("a text", lambda v: v is None or _is_text(v)),
+    "int | None": Rule("a whole number", lambda v: v is None or type(v) is int),
+    "int | str | None": Rule(
+        "a whole number or a text", lambda v: v is None or type(v) is int or _is_text(v)
+    ),
+    "float | str | None": Rule("a number or a text", lambda v: v is None or _is_number(v) or _is_text(v)),
     "Plane": _text(),
     "bool": FLAG,
     "Rank": Rule("a number or 'auto'", lambda v: _is_number(v) or v == "auto"),
-    "tuple[float, float]": Rule(
-        "two numbers", lambda v: isinstance(v, tuple) and len(v) == 2 and all(map(_is_number, v))
-    ),
+    "tuple[float, float]": Rule("two numbers", _are_two_numbers),
+    "tuple[float, float] | None": Rule("two numbers or nothing", lambda v: v is None or _are_two_numbers(v)),
     "tuple[str, ...]": _several(_text(), MAX_TARGETS),
 }
 """Types of settings in the file, by the name of their annotation; the dataclasses check the ranges."""
@@ -137,6 +150,7 @@ def _is_measurement(value: Any) -> bool:
 TRAINING: Mapping[str, Rule] = {
     **STACK,
     "more_stacks": _several(Rule("the facts of a stack", _is_stack), MAX_STACKS),
+    "data_type": _text(),
     "date": _text(),
     "seed": _whole(0, 2**63 - 1),
     "steps": COUNT,

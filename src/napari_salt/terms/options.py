@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.slice_ranges import parse_slices
+from napari_salt.terms.units import minutes_of
 
 __all__ = ["Option", "changed", "check_options", "documented", "option", "options_of", "values_of"]
 
@@ -121,14 +122,25 @@ class Option:
         InputError
             If there is none.
         """
+        parse = minutes_of if self.unit == "minutes" else KINDS[self.kind].parse
         try:
-            value = KINDS[self.kind].parse(text.strip())
+            value = parse(text.strip())
         except InputError:
             raise
         except ValueError:
             raise InputError(f"{self.name} is {text!r}; give {self.values}") from None
         self.check(value)
         return value
+
+    def of_text(self, text: str) -> Any:
+        """As `parse`; also None, for the words that stand for it.
+
+        Raises
+        ------
+        InputError
+            If there is no such value.
+        """
+        return None if self.nothing and text in ("auto", self.nothing) else self.parse(text)
 
     def shown(self, value: Any) -> str:
         """`value` as text, as a user would write it."""

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.planes import Plane
 
-__all__ = ["Preprocess"]
+__all__ = ["HOUNSFIELD", "Preprocess"]
 
 MAX_SIZE_RATIO = 16
 """Largest ratio of the pixel sizes of training and use; beyond, a wrong unit is more likely."""
+HOUNSFIELD: Mapping[str, tuple[float, float]] = {
+    "soft-tissue": (-160.0, 240.0),
+    "lung": (-1350.0, 150.0),
+    "bone": (-450.0, 1050.0),
+    "brain": (0.0, 80.0),
+}
+"""Windows that radiologists look at CT through: Hounsfield units that become black and white."""
+MAX_INTENSITY = 1e6
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ class Preprocess:
         Which planes of the training stack were painted.
     fade
         Whether the window follows a stack that fades with depth.
+    window
+        Hounsfield units that become 0 and 1, the same in all stacks. None: by the percentiles.
     """
 
     channels: int = 1
@@ -50,6 +61,7 @@ class Preprocess:
     reach: float | None = None
     plane: Plane = "z"
     fade: bool = False
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         low, high = self.percentiles
@@ -60,6 +72,8 @@ class Preprocess:
             "percentiles": 0 <= low < high <= 100,
             "reach": self.reach is None or 0 <= self.reach <= 1e3,
             "plane": self.plane in get_args(Plane),
+            "window": self.window is None
+            or (-MAX_INTENSITY <= self.window[0] < self.window[1] <= MAX_INTENSITY and self.channels == 1),
         }
         for name, is_sound in sound.items():
             if not is_sound:

@@ -17,7 +17,8 @@ from napari_salt.core.paint.objects import as_one_class
 from napari_salt.core.paint.preprocess import EVEN, ROBUST, Window, intensity_window
 from napari_salt.core.tiles import possible_overlap, tiles_of
 from napari_salt.terms.config import SegmentConfig, TrainConfig
-from napari_salt.terms.preprocess import Preprocess
+from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import HOUNSFIELD, Preprocess
 from napari_salt.terms.stack import StackLike, check_stack
 
 __all__ = ["REACH", "choose_pixel_scale", "choose_preprocess", "choose_reach", "robust_windows"]
@@ -81,6 +82,13 @@ def choose_preprocess(
     )
     if annotations.border and config.pixel_scale is None:
         scale = max(scale, min(OBJECT / painted_diameter(painted), MAX_UPSCALING))
+    if config.window != "auto":
+        if check_stack(first) != 1:
+            raise InputError(f"the CT window {config.window} is for grey images, and these are in colour")
+        fixed = HOUNSFIELD[config.window]
+        return Preprocess(
+            1, scale, pixel_size, config.independent, turns=not oriented, plane=config.plane, window=fixed
+        )
     windows = robust_windows(images, independent=config.independent)
     return Preprocess(
         check_stack(first),

@@ -26,6 +26,8 @@ INVERTED = 1.75
 """Ratio of distances (as is / inverted) from which to warn. Other stacks of a kind: 1.65 in one of 100."""
 UNLIKE = 0.2
 """Mean difference of the grey levels from which to warn. Other stacks of a kind: up to 0.12."""
+BITS = {"uint8": 8, "int8": 8, "uint16": 16, "int16": 16, "uint32": 32, "int32": 32}
+"""Of types of whole numbers."""
 ODD_SIZE = 1.5
 """Ratio of pixel sizes from which to warn that the stack is resampled."""
 
@@ -70,6 +72,8 @@ def unlikeness(adapter: AdapterCard, reader: SliceReader) -> Iterator[str]:
     Pixel sizes or intensities are not compared where the adapter's file does not hold them.
     """
     if text := _of_pixel_size(adapter.preprocess, reader.pixel_size):
+        yield text
+    if text := _of_bits(adapter, reader.stack):
         yield text
     then = _known_profile(adapter, reader)
     now = [] if then is None else intensity_profile(reader)
@@ -128,6 +132,19 @@ def _of_pixel_size(preprocess: Preprocess, pixel_size: float | None) -> str:
         f"the image's pixels are of {pixel_size:g} micrometres, those that the adapter was trained on of "
         f"{trained:g}: the image is resampled to {ratio:.3g} times its size in pixels; if the file is wrong, "
         "give the true size (--pixel-size, pixel_size, or the layer's scale and units)"
+    )
+
+
+def _of_bits(adapter: AdapterCard, stack: StackLike) -> str:
+    """Fewer bits are worth a word, since a conversion may have cut off values; more bits are not."""
+    facts = (adapter.training, *adapter.training.get("more_stacks", ()))
+    trained = [BITS.get(str(known.get("data_type")), 0) for known in facts]
+    now = BITS.get(np.dtype(stack.dtype).name, 0)
+    if not now or not all(trained) or now >= min(trained):
+        return ""
+    return (
+        f"the image has values of {now} bits, and those that the adapter was trained on have {min(trained)}: "
+        "if it was converted, check that dark and bright values are still told apart, or give the original"
     )
 
 

@@ -17,7 +17,15 @@ from napari_salt.terms.errors import InputError
 from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.stack import StackLike, check_pixel_size, check_stack
 
-__all__ = ["SliceReader", "Window", "channels_first", "intensity_window", "resize", "window_slices"]
+__all__ = [
+    "SliceReader",
+    "Window",
+    "channels_first",
+    "hounsfield_window",
+    "intensity_window",
+    "resize",
+    "window_slices",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -115,8 +123,10 @@ class SliceReader:
                 f"(pixel scale {self.scale:.3g}); check the pixel size, or use another adapter or pixel scale"
             )
         self._warned = False
-        if self.window is None and not self.preprocess.independent:
-            rule = self.preprocess
+        rule = self.preprocess
+        if self.window is None and rule.window is not None:
+            self.window = hounsfield_window(self.stack, rule.window)
+        elif self.window is None and not rule.independent:
             self.window = intensity_window(self.stack, rule.percentiles, rule.reach, fade=rule.fade)
 
     def __len__(self) -> int:
@@ -149,6 +159,34 @@ class SliceReader:
                 index,
                 count,
             )
+
+
+def hounsfield_window(stack: StackLike, window: tuple[float, float]) -> Window:
+    """The window of a CT, whatever values the stack has.
+
+    Parameters
+    ----------
+    stack
+        Shape (Z, Y, X).
+    window
+        Hounsfield units that become 0 and 1.
+
+    Raises
+    ------
+    InputError
+        If no value is below 0 in at most 16 evenly spaced slices, as air and fat are: then the values are no
+        Hounsfield units.
+    """
+    sample = np.stack([_thinned(_plane(stack, index)) for index in window_slices(stack.shape[0])])
+    finite = sample[np.isfinite(sample)]
+    if not (finite < 0).any():
+        found = f"from {finite.min():g} to {finite.max():g}" if finite.size else "not finite"
+        raise InputError(
+            f"the CT window from {window[0]:g} to {window[1]:g} is in Hounsfield units, where air is at "
+            f"-1000, but the image's values are {found}: open the file with its rescaling (slope and "
+            "intercept), or train without a CT window"
+        )
+    return Window(window[:1], window[1:])
 
 
 def intensity_window(
