@@ -26,6 +26,7 @@ from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import options_of
 from napari_salt.terms.slice_ranges import parse_slices
 from napari_salt.terms.text import PlainFormatter, printable
+from napari_salt.terms.threads import SHORT_WAITS
 from napari_salt.terms.units import parse_length, parse_lengths
 
 __all__ = ["main"]
@@ -65,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done; 2 bad input or arguments; 3 `run` is done, but for some files; 130 interrupted; 141 the reader
         of the output has closed the pipe.
     """
+    os.environ.update({**SHORT_WAITS, **os.environ})
     if isinstance(sys.stdout, io.TextIOWrapper):  # names may have letters that the encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if argv is None else argv)

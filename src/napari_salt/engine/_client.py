@@ -30,6 +30,7 @@ from napari_salt.engine._messages import (
     StackInfo,
 )
 from napari_salt.terms.stack import StackLike
+from napari_salt.terms.threads import SHORT_WAITS
 
 __all__ = ["ENGINE", "EngineProcess"]
 
@@ -131,8 +132,7 @@ class EngineProcess:
         self._waiting.clear()
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        # Waiting OpenMP threads must not spin for long: on few cores they slow down the GUI and each other.
-        environment = {"GOMP_SPINCOUNT": "20000", **os.environ}
+        environment = {**SHORT_WAITS, **os.environ}
         process = subprocess.Popen(  # noqa: S603 (our own program) # nosec B603
             self._command,
             stdin=subprocess.PIPE,
