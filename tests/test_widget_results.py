@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
+from hands import KEYS, SHIFT
 from napari_salt.io import read_labels
 from test_report import read
 
@@ -61,3 +62,38 @@ def test_what_was_found_becomes_tables_and_files(painted, tmp_path):
 
     hands.press("Difference", "Results")
     assert hands.layers()[0] == "difference"
+
+
+def test_previews_with_and_without_the_adapter_are_seen_side_by_side(painted):
+    desk, hands = painted, painted.hands
+    desk.train()
+    hands.take("painted", "4")
+    hands.press("Swipe", "Results")
+    name = f"preview with {desk.session.adapter.layer_title} | preview of the base alone"
+    assert "SALT preview" not in hands.layers()
+    seen = desk.viewer.layers[name]
+    width = desk.image.data.shape[-1]
+
+    def sides(place):
+        """What is seen of slice 4 with the line at a place of the picture's width."""
+        desk.session.swiping.move(place)
+        return np.array(seen.data[4])
+
+    desk.wait(lambda: sides(1).any() and sides(0).any())
+    with_adapter, without = sides(1), sides(0)
+    assert (with_adapter != without).any()
+    hands.focus()
+    hands.key(KEYS.Key_X, SHIFT)
+    np.testing.assert_array_equal(seen.data[4], with_adapter)
+    assert hands.reads("Shift-X shows the other one", "Results")
+    hands.key(KEYS.Key_X, SHIFT)
+    np.testing.assert_array_equal(seen.data[4], without)
+    sides(0.5)
+    hands.stroke((4, 20, width / 2 - 0.5), (4, 20, width / 4 - 0.5))
+    at = round(width * desk.session.swiping.place)
+    assert at == pytest.approx(width / 4, abs=2)
+    np.testing.assert_array_equal(seen.data[4][:, :at], with_adapter[:, :at])
+    np.testing.assert_array_equal(seen.data[4][:, at + 1 :], without[:, at + 1 :])
+    hands.press("End", "Results")
+    desk.wait(lambda: "SALT preview" in hands.layers())
+    assert name not in hands.layers()

@@ -120,9 +120,11 @@ class SaltWidget(QScrollArea):
         add, layers, dims = self.ties.connections.add, self.viewer.layers, self.viewer.dims
         add(self._on_inserted, layers.events.inserted)
         add(self.results.refresh, layers.events.inserted, layers.events.removed)
+        add(self._on_view_moved, layers.events.removed)
         add(self._on_layers, layers.events.removed, *(layer.events.name for layer in layers))
         moves = (dims.events.current_step, dims.events.ndisplay, dims.events.order)
         add(self._on_view_moved, *moves, camera_of(self.viewer).events)
+        add(self.session.swiping.follow, dims.events.ndisplay)
         add(self._follow_theme, self.viewer.events.theme)
 
     def load(self, path: str | Path) -> bool:
@@ -189,6 +191,7 @@ class SaltWidget(QScrollArea):
     def _on_settled(self) -> None:
         """Update paint counts, preview and prompt for the present view, at most ten times a second."""
         self.session.recount(COUNTING_SECONDS)
+        self.session.swiping.follow()
         self.paint.show_slices()
         self.session.previewing.refresh()
         self.session.prompting.ready()

@@ -21,6 +21,8 @@ __all__ = ["Ties"]
 CLASS_KEYS = 9
 DRAG_PIXELS = 3.0
 """A shorter drag, in pixels of the image, counts as a click."""
+GRAB_PIXELS = 8
+"""How near the mouse must be to the line of a comparison to move it, in pixels of the screen."""
 
 
 class Ties:
@@ -74,6 +76,7 @@ class Ties:
         """Handle the mouse; an exception is reported and does not reach napari."""
         with self._reports.caught():
             yield from self._take_prompt(viewer, event)
+            yield from self._take_line(viewer, event)
 
     def _on_move(self, viewer: Any, event: Any) -> None:
         """While prompts are on, show what a click would give."""
@@ -84,6 +87,19 @@ class Ties:
                 height, width = source.stack.shape[1:3]
                 if 0 <= y < height and 0 <= x < width:
                     prompting.hover(y, x)
+
+    def _take_line(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Move the line of a comparison with the mouse, unless the click belongs to a tool."""
+        swiping, active = self._session.swiping, viewer.layers.selection.active
+        tool = "pan_zoom" if active is None else str(active.mode)
+        if self._session.prompting.active or tool != "pan_zoom" or not swiping.on:
+            return
+        if swiping.grab(event.position, GRAB_PIXELS / camera_of(viewer).zoom):
+            with _still(viewer):
+                yield
+                while event.type == "mouse_move":
+                    swiping.drag(event.position)
+                    yield
 
     def _take_prompt(self, viewer: Any, event: Any) -> Iterator[None]:
         """While prompts are on, take a click as a point (with Alt: not in the object) and a drag as a box."""

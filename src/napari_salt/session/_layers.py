@@ -27,6 +27,7 @@ __all__ = [
     "Overlay",
     "accept_mask",
     "adapter_of",
+    "add_comparison",
     "add_difference",
     "add_objects",
     "align",
@@ -42,6 +43,7 @@ __all__ = [
     "recolored",
     "replace_value",
     "set_features",
+    "shared_colormap",
 ]
 
 
@@ -230,6 +232,47 @@ def add_difference(viewer: Any, source: ImageSource, data: Any, names: Mapping[i
     return layer
 
 
+def add_comparison(
+    viewer: Any, source: ImageSource, name: str, divided: Any, line: Any, colormap: Any
+) -> tuple[Labels, Labels]:
+    """Add a layer of two results divided by a line, and one of the line.
+
+    Parameters
+    ----------
+    viewer, source
+        Where to, and the image.
+    name
+        Of the first layer.
+    divided, line
+        Arrays of the label shape; they are read when they are shown.
+    colormap
+        Of the first layer.
+    """
+    lines = colormap_of([ClassInfo(1, "line", "#ffffff")])
+    made = []
+    for data, title, colors in ((divided, name, colormap), (line, "comparison line", lines)):
+        about = {OURS: "comparison"}
+        made.append(Labels(data, name=title, colormap=colors, metadata=about, **source.placement()))
+        _add_behind(viewer, made[-1])
+        made[-1].editable = False
+    return made[0], made[1]
+
+
+def shared_colormap(layers: Sequence[Labels], colormap: Any) -> Any:
+    """Colours for the values of all `layers`, and of `colormap`.
+
+    Numbers of objects have napari's own; values of classes the first layer's colour, else that of the next.
+    """
+    maps = [*(layer.colormap for layer in layers), colormap]
+    for each in maps:
+        if not isinstance(each, DirectLabelColormap):
+            return each
+    colors: dict[int | None, Any] = {}
+    for each in reversed(maps):
+        colors.update(each.color_dict)
+    return DirectLabelColormap(color_dict={**colors, None: "transparent", 0: "transparent"})
+
+
 def set_features(layer: Labels, key: str, table: Table) -> bool:
     """Make the table the layer's features, row by label value in the column `key`.
 
@@ -324,7 +367,7 @@ def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
 
 
 def made_by_us(layer: Layer) -> str:
-    """The role of a layer that this plugin made: "overlay", "result" or "difference"; "" for other layers."""
+    """The role of a layer that this plugin made: "overlay", "result", "difference", "comparison"; else ""."""
     return str(layer.metadata.get(OURS, ""))
 
 

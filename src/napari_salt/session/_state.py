@@ -65,6 +65,7 @@ class Changes(SignalGroup):
     prompt = Signal()
     preview = Signal()
     results = Signal()
+    comparing = Signal()
     tool = Signal()
     touched = Signal()
 

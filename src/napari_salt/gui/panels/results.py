@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QTreeWidget, QTreeWidgetItem
 
+from napari_salt.gui.panels._compare import CompareFold, fill_sides
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
 from napari_salt.io._table import offered
 from napari_salt.session._guard import connect
-from napari_salt.terms.text import printable, unpathed
+from napari_salt.terms.text import unpathed
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
     from napari_salt.results.kinds import By
     from napari_salt.results.table import Table
     from napari_salt.session._session import Session
@@ -30,7 +28,6 @@ TABLE = "Save the tables as CSV, which any spreadsheet opens."
 LABELS = "Save the labels as {}, where the image lies."
 NUMBERS = "On: each value is an object. Off: values are classes, and their connected pieces are objects."
 CSV, HTML = "Table (*.csv)", "Report (*.html)"
-DIFFERENCE = "Show where both layers differ (Shift-C): those of two adapters, or with and without adapter."
 REPORT = "Write one HTML file for a paper: settings, versions, learning curves, slices and volumes."
 SHOWN = {"share": "share", "mean_intensity": "mean"}
 """Columns of the table of classes that the panel shows after the size, and their titles."""
@@ -70,14 +67,9 @@ class ResultsPanel(Panel):
         for widget in (self.reason, self.bar, self.table, self.found):
             self.form.addRow(widget)
         self.report = button("Report...", REPORT, self._report)
-        self.other = QComboBox()
-        self.other.setToolTip("The labels layer that the one above is compared with.")
-        self.other.setMinimumContentsLength(8)
-        connect(self.other.activated, lambda n: session.comparing.choose(self.other.itemData(n)))
-        self.difference = button("Difference", DIFFERENCE, session.comparing.start)
         self.form.addRow(row(self.save_table, self.save_labels, self.report))
-        self.form.addRow("compare with", self.other)
-        self.form.addRow(self.difference)
+        self.compare = CompareFold(session)
+        self.form.addRow(self.compare)
         self.refresh()
 
     def refresh(self) -> None:
@@ -98,7 +90,6 @@ class ResultsPanel(Panel):
         explain(self.save_table, "" if tables else "nothing is measured yet", TABLE)
         explain(self.save_labels, measuring.cannot, LABELS.format(", ".join(offered())))
         explain(self.report, session.reporting.cannot, REPORT)
-        explain(self.difference, session.comparing.cannot, DIFFERENCE)
         self._show_classes(measuring.classes)
         written = session.reporting.path
         told = [*measuring.words, *measuring.warnings, *session.saving.words]
@@ -107,9 +98,8 @@ class ResultsPanel(Panel):
         self.found.setVisible(bool(told))
 
     def _show_layers(self) -> None:
-        measuring, comparing = self.session.measuring, self.session.comparing
-        _fill(self.layer, measuring.layers, measuring.layer)
-        _fill(self.other, comparing.layers, comparing.second)
+        measuring = self.session.measuring
+        fill_sides(self.layer, measuring.layers, measuring.layer)
         self.numbers.blockSignals(True)
         self.numbers.setChecked(self.session.measuring.numbers)
         self.numbers.blockSignals(False)
@@ -163,14 +153,6 @@ class ResultsPanel(Panel):
         path, _ = QFileDialog.getSaveFileName(self, "Write the report", f"{adapter.layer_title}.html", HTML)
         if path:
             self.session.reporting.start(Path(path))
-
-
-def _fill(box: QComboBox, layers: Sequence[Labels], chosen: Labels | None) -> None:
-    """Let the user choose one of the layers."""
-    box.clear()
-    for layer in layers:
-        box.addItem(printable(layer.name), layer)
-    box.setCurrentIndex(next((n for n, layer in enumerate(layers) if layer is chosen), -1))
 
 
 def _with_suffix(path: str, kind: str) -> Path:
