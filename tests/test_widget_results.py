@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.measure import label
 
-from hands import KEYS, SHIFT
+from hands import CTRL, KEYS, SHIFT
 from napari_salt.io import read_labels
 from test_report import read
 
@@ -62,6 +62,41 @@ def test_what_was_found_becomes_tables_and_files(painted, tmp_path):
 
     hands.press("Difference", "Results")
     assert hands.layers()[0] == "difference"
+
+
+def test_a_corrected_result_is_learnt_from(painted, tmp_path):
+    desk, hands = painted, painted.hands
+    desk.train()
+    desk.segment()
+    result = next(layer for layer in desk.viewer.layers if layer.metadata.get("napari-salt") == "result")
+    hands.take("painted", "4")
+    desk.session.go_to(2)
+    found, paint = np.array(result.data), np.array(desk.paint.data)
+    wanted = 0 if found[2, 20, 10:50].mean() > 0.5 else 1
+    assert not hands.reads("Learn from this")
+    hands.layer(result.name)
+    result.selected_label = 1
+    hands.focus()
+    hands.key(KEYS.Key_P if wanted else KEYS.Key_E)
+    hands.stroke((2, 20, 10), (2, 20, 50))
+    hands.wait(lambda: hands.reads(f"You have painted on the result {result.name}.", "Results"), 10)
+    assert hands.reads("Learn from what you have painted over in the result.", "Results")
+    hands.screenshot(tmp_path / "learn.png")
+    corrected = np.array(result.data)
+    changed = found != corrected
+    hands.press("Learn from this", "Results")
+    assert f"{changed.sum()} pixels on 1 slice," in desk.problems[-1]
+    np.testing.assert_array_equal(result.data, corrected)
+    background = desk.session.options.background_label
+    expected = np.where(changed, np.where(corrected == 0, background or 0, corrected), paint)
+    np.testing.assert_array_equal(desk.paint.data, expected)
+    hands.wait(lambda: hands.entries("painted") == ["1", "2", "4"], 10)
+    assert hands.reads("Train again: it goes on from the adapter with the new paint.")
+    hands.screenshot(tmp_path / "learnt.png")
+    hands.layer("paint")
+    hands.focus()
+    hands.key(KEYS.Key_Z, CTRL)
+    np.testing.assert_array_equal(desk.paint.data, paint)
 
 
 def test_previews_with_and_without_the_adapter_are_seen_side_by_side(painted):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["SaltWidget"]
 
 WIDTH = 320
-WORK = "image", "labels", "paint", "tool", "adapter", "job", "training", "segmenting"
+WORK = "image", "labels", "paint", "tool", "adapter", "job", "training", "segmenting", "results"
 """Changes that may bring the next step."""
 SETTLE_MS = 100
 """Milliseconds from a move of the view to the new preview."""
@@ -105,9 +105,10 @@ class SaltWidget(QScrollArea):
             "train": self.train,
             "segment": self.segment,
             "share": self.share,
+            "results": self.results,
         }
         self._shown: frozenset[Step] = frozenset()
-        for panel in (*self.steps.values(), self.results, self.model):
+        for panel in (*self.steps.values(), self.model):
             layout.addWidget(panel)
         layout.addStretch()
         self.setWidget(body)
@@ -218,6 +219,7 @@ class SaltWidget(QScrollArea):
             "write": self.results,
             "report": self.results,
             "compare": self.results,
+            "correct": self.results,
             "suggest": self.paint.next,
         }
         of_group = {"paint": self.paint, "segmenting": self.segment}

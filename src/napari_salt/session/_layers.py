@@ -5,6 +5,7 @@ The image layer is read by `_image_source`.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
 from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.text import shortened, unpathed
+from napari_salt.terms.unsure import pixel_uncertainty
 
 __all__ = [
     "FILE",
@@ -40,6 +42,7 @@ __all__ = [
     "names_in",
     "new_labels",
     "options_of_result",
+    "paint_values",
     "recolored",
     "replace_value",
     "set_features",
@@ -124,6 +127,8 @@ class Output:
         Of the adapter; their names go into those of the probability layers.
     named
         Classes whose values the labels hold; empty for numbers of objects.
+    uncertainty
+        An array of the label shape, float16, for a layer of where the model is unsure; None for none.
     colormap
         Of the labels layer; None for napari's own.
     probabilities
@@ -143,9 +148,12 @@ class Output:
         probabilities: Sequence[Any] = (),
         made_by: Mapping[str, Any] | None = None,
         named: Sequence[ClassInfo] = (),
+        *,
+        uncertainty: Any = None,
     ) -> None:
-        self._source = source
+        self.source = source
         self._viewer = viewer
+        self._found: dict[int, bytes] = {}
         placement = source.placement()
         about = {OURS: "result", MADE_BY: dict(made_by or {})}
         names = {info.value: info.name for info in named}
@@ -155,20 +163,28 @@ class Output:
             data, name=name, colormap=colormap, metadata=holds, features=features, **placement
         )
         _add_behind(viewer, self.layer)
-        self._maps = []
+        self._maps: list[Image] = []
         for info, values in zip(classes, probabilities, strict=False):
-            layer = Image(
-                values,
-                name=f"{name} P({shortened(unpathed(info.name), 40)})",
-                contrast_limits=(0, 1),
-                colormap="magma",
-                blending="additive",
-                visible=False,
-                metadata=about,
-                **placement,
-            )
-            _add_behind(viewer, layer)
-            self._maps.append(layer)
+            title = f"{name} P({shortened(unpathed(info.name), 40)})"
+            self._maps.append(self._add_map(values, title, about, visible=False))
+        self._unsure = None
+        if uncertainty is not None:
+            self._unsure = self._add_map(uncertainty, f"{name} uncertainty", about, visible=True)
+
+    def _add_map(self, values: Any, name: str, about: Mapping[str, Any], *, visible: bool) -> Image:
+        """Add a layer of values from 0 to 1."""
+        layer = Image(
+            values,
+            name=name,
+            contrast_limits=(0, 1),
+            colormap="magma",
+            blending="additive",
+            visible=visible,
+            metadata=dict(about),
+            **self.source.placement(),
+        )
+        _add_behind(self._viewer, layer)
+        return layer
 
     @property
     def alive(self) -> bool:
@@ -177,13 +193,32 @@ class Output:
 
     def write(self, index: int, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> None:
         """Fill in slice `index` from labels (Y, X) and probabilities (K + 1, Y, X), or (0, Y, X) for none."""
-        place = self._source.place(index)
+        place = self.source.place(index)
         self.layer.data[place] = labels
+        self._keep(index, labels)
         self.layer.refresh()
-        for layer, values in zip(self._maps, probabilities[1:], strict=False):
+        shown = [*zip(self._maps, probabilities[1:], strict=False)]
+        if self._unsure is not None and len(probabilities):
+            shown.append((self._unsure, pixel_uncertainty(probabilities)))
+        for layer, values in shown:
             layer.data[place] = values
             if layer.visible:
                 layer.refresh()
+
+    def keep(self, index: int) -> None:
+        """Take slice `index` as it is now for what was found, to tell what the user changes later."""
+        self._keep(index, np.asarray(self.layer.data[self.source.place(index)]))
+
+    def _keep(self, index: int, plane: NDArray[Any]) -> None:
+        self._found[index] = zlib.compress(plane.astype(self.layer.dtype).tobytes(), level=1)
+
+    def found(self, index: int) -> NDArray[Any] | None:
+        """Labels (Y, X) that were found on slice `index`; None if that was not segmented."""
+        kept = self._found.get(index)
+        if kept is None:
+            return None
+        shape = self.source.label_shape[-2:]
+        return np.frombuffer(zlib.decompress(kept), self.layer.dtype).reshape(shape)
 
 
 def names_in(layer: Labels) -> dict[int, str]:
@@ -325,6 +360,21 @@ def accept_mask(labels: Labels, source: ImageSource, index: int, mask: NDArray[n
     leading = tuple(np.full(rows.shape, i) for i in place)
     labels.data_setitem((*leading, rows, columns), value)
     return int(rows.size)
+
+
+def paint_values(
+    labels: Labels,
+    source: ImageSource,
+    places: Mapping[int, tuple[NDArray[np.intp], NDArray[np.intp]]],
+    values: Mapping[int, NDArray[np.integer]],
+) -> None:
+    """Paint pixels in one step of napari's undo history: by slice, rows and columns, and their values."""
+    indices = [
+        (*(np.full(rows.shape, i) for i in source.place(index)), rows, columns)
+        for index, (rows, columns) in places.items()
+    ]
+    new = np.concatenate([values[index] for index in places]).astype(labels.dtype)
+    labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*indices, strict=True)), new)
 
 
 def class_color(labels: Labels, value: int) -> str:

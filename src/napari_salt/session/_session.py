@@ -18,6 +18,7 @@ from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Log
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
 from napari_salt.session._comparing import Comparing
+from napari_salt.session._correcting import Correcting
 from napari_salt.session._guard import connect
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
@@ -56,6 +57,7 @@ class Session(SessionState):
         super().__init__(viewer, ask, engine, autosave)
         self.training = Training(self)
         self.segmenting = Segmenting(self)
+        self.correcting = Correcting(self, lambda: self.segmenting.outputs)
         self.suggesting = Suggesting(self)
         self.measuring = Measuring(self)
         self.saving = Saving(self)
@@ -231,6 +233,7 @@ class Session(SessionState):
     def close(self) -> None:
         """End all work, and disconnect from the engine and the layers."""
         self.swiping.end()
+        self.correcting.end()
         self.engine.message.disconnect(self._engine_messages)
         self.engine.close()
         for part in self._parts.values():

@@ -13,7 +13,7 @@ from napari_salt.gui.panels._compare import CompareFold, fill_sides
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
 from napari_salt.io._table import offered
 from napari_salt.session._guard import connect
-from napari_salt.terms.text import unpathed
+from napari_salt.terms.text import printable, unpathed
 
 if TYPE_CHECKING:
     from napari_salt.results.kinds import By
@@ -29,6 +29,8 @@ LABELS = "Save the labels as {}, where the image lies."
 NUMBERS = "On: each value is an object. Off: values are classes, and their connected pieces are objects."
 CSV, HTML = "Table (*.csv)", "Report (*.html)"
 REPORT = "Write one HTML file for a paper: settings, versions, learning curves, slices and volumes."
+LEARN = "Paint what you have changed in the result on the layer of 2 Paint, so that training learns it."
+EDITED = "You have painted on the result {}."
 SHOWN = {"share": "share", "mean_intensity": "mean"}
 """Columns of the table of classes that the panel shows after the size, and their titles."""
 SIZES = ("volume_ml", "volume_um3", "area_mm2", "area_um2", "voxels", "pixels")
@@ -61,6 +63,11 @@ class ResultsPanel(Panel):
         self.found = words()
         self.save_table = button("Save table...", TABLE, self._save_table)
         self.save_labels = button("Save labels...", LABELS.format(", ".join(offered())), self._save_labels)
+        self.learn = button("Learn from this", LEARN, session.correcting.take)
+        self.primary = self.learn
+        self.edited = words()
+        self.form.addRow(self.edited)
+        self.form.addRow(self.learn)
         self.form.addRow("of layer", self.layer)
         self.form.addRow(self.numbers)
         self.form.addRow(row(self.classes, self.objects, self.stop))
@@ -91,6 +98,7 @@ class ResultsPanel(Panel):
         explain(self.save_labels, measuring.cannot, LABELS.format(", ".join(offered())))
         explain(self.report, session.reporting.cannot, REPORT)
         self._show_classes(measuring.classes)
+        self._show_corrections()
         written = session.reporting.path
         told = [*measuring.words, *measuring.warnings, *session.saving.words]
         told += [] if written is None else [f"report: {written}"]
@@ -103,6 +111,16 @@ class ResultsPanel(Panel):
         self.numbers.blockSignals(True)
         self.numbers.setChecked(self.session.measuring.numbers)
         self.numbers.blockSignals(False)
+
+    def _show_corrections(self) -> None:
+        """Offer to learn from a result that was painted on, and say what was taken from it."""
+        correcting = self.session.correcting
+        layer = correcting.layer
+        self.learn.setVisible(layer is not None)
+        explain(self.learn, correcting.cannot, LEARN)
+        text = correcting.words if layer is None else EDITED.format(printable(layer.name))
+        self.edited.setText(text)
+        self.edited.setVisible(bool(text))
 
     def _show_classes(self, table: Table | None) -> None:
         self.table.setVisible(table is not None and len(table) > 0)
