@@ -11,6 +11,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 
+from napari_salt.gui._help import KeyHelp
 from napari_salt.gui._keys import KEYS
 from napari_salt.session._guard import Connections, Reports, guarded
 from napari_salt.session._layers import camera_of
@@ -44,6 +45,7 @@ class Ties:
         for key, action in KEYS.items():
             self._viewer.bind_key(key, guarded(partial(_run, action, session)), overwrite=True)
         self._keyed: Labels | None = None
+        self._help = KeyHelp(session.viewer)
         self.connections.add(self._key_labels, session.changed.labels)
         self._key_labels()
         self.connections.add(self.cut, QApplication.instance().aboutToQuit)
@@ -55,6 +57,7 @@ class Ties:
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
         self._viewer.mouse_move_callbacks.remove(self._on_move)
         self.connections.cut()
+        self._help.follow(None)
         for key in KEYS:
             self._viewer.bind_key(key, None)
         self._session.close()
@@ -71,6 +74,7 @@ class Ties:
             if labels is not None:
                 labels.bind_key(str(value), guarded(partial(_select, self._session, value)), overwrite=True)
         self._keyed = labels
+        self._help.follow(labels)
 
     def _on_mouse(self, viewer: Any, event: Any) -> Iterator[None]:
         """Handle the mouse; an exception is reported and does not reach napari."""

@@ -22,7 +22,7 @@ from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["layers_of", "save_labels"]
+__all__ = ["SERIES", "layers_of", "save_labels"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """A layer for napari: the array, the layer's arguments and its type."""
