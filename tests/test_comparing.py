@@ -6,8 +6,9 @@ from napari.components import ViewerModel
 
 import headless
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._colors import colormap_of
 from napari_salt.session._halves import Divided, Divider, DividingLine, PreviewPlane
-from napari_salt.session._layers import holds_objects
+from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
 
 SHAPE = (3, 6, 10)
@@ -167,9 +168,14 @@ def test_what_cannot_be_compared_is_told(session):
     assert not session.swiping.on
 
 
-def test_numbers_of_objects_keep_their_colours(two):
-    second = two.viewer.layers["second"]
-    second.metadata["napari-salt: classes"] = {}
-    assert holds_objects(second)
+def test_both_sides_have_one_set_of_colours(two):
+    first, second = (two.viewer.layers[name] for name in ("first", "second"))
+    first.colormap = colormap_of([ClassInfo(1, "cell", "#ff0000")])
     two.swiping.start()
-    assert two.viewer.layers["first | second"].get_color(7) is not None
+    both = two.viewer.layers["first | second"]
+    np.testing.assert_array_equal(both.get_color(300), second.get_color(300))
+    two.swiping.end()
+    second.colormap = colormap_of([ClassInfo(1, "cell", "#00ff00"), ClassInfo(300, "wall", "#0000ff")])
+    two.swiping.start()
+    both = two.viewer.layers["first | second"]
+    assert [both.get_color(value).tolist() for value in (1, 300)] == [[1, 0, 0, 1], [0, 0, 1, 1]]

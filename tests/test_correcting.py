@@ -7,8 +7,9 @@ from napari.components import ViewerModel
 import headless
 from napari_salt.core.paint.annotations import IGNORE, read_annotations
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._colors import colormap_of
 from napari_salt.session._correcting import Correcting
-from napari_salt.session._layers import Output, colormap_of
+from napari_salt.session._layers import Output
 from napari_salt.terms.card import ClassInfo
 
 SHAPE = (4, 8, 10)

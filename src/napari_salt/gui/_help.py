@@ -1,4 +1,4 @@
-"""napari's status line says what the keys do on the layer that is painted on: there, digits choose classes."""
+"""The status line of napari says what keys do on the layer that is painted on: digits choose classes."""
 
 from __future__ import annotations
 

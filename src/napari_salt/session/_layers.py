@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_salt.results.table import Table
+from napari_salt.session._colors import colormap_of
 from napari_salt.session._image_source import ImageSource
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
@@ -34,19 +34,14 @@ __all__ = [
     "add_objects",
     "align",
     "camera_of",
-    "class_color",
-    "color_of",
-    "colormap_of",
     "holds_objects",
     "made_by_us",
     "names_in",
     "new_labels",
     "options_of_result",
     "paint_values",
-    "recolored",
     "replace_value",
     "set_features",
-    "shared_colormap",
 ]
 
 
@@ -293,21 +288,6 @@ def add_comparison(
     return made[0], made[1]
 
 
-def shared_colormap(layers: Sequence[Labels], colormap: Any) -> Any:
-    """Colours for the values of all `layers`, and of `colormap`.
-
-    Numbers of objects have napari's own; values of classes the first layer's colour, else that of the next.
-    """
-    maps = [*(layer.colormap for layer in layers), colormap]
-    for each in maps:
-        if not isinstance(each, DirectLabelColormap):
-            return each
-    colors: dict[int | None, Any] = {}
-    for each in reversed(maps):
-        colors.update(each.color_dict)
-    return DirectLabelColormap(color_dict={**colors, None: "transparent", 0: "transparent"})
-
-
 def set_features(layer: Labels, key: str, table: Table) -> bool:
     """Make the table the layer's features, row by label value in the column `key`.
 
@@ -377,27 +357,6 @@ def paint_values(
     labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*indices, strict=True)), new)
 
 
-def class_color(labels: Labels, value: int) -> str:
-    """The colour that the layer gives to `value`, as "#rrggbb"."""
-    return color_of(labels.colormap, value)
-
-
-def color_of(colormap: Any, value: int) -> str:
-    """The colour that a label colormap of napari's gives to `value`, as "#rrggbb"; grey without one."""
-    red, green, blue = (0.5, 0.5, 0.5) if colormap is None else np.asarray(colormap.map(value))[:3]
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
-
-
-def recolored(labels: Labels, value: int, color: str) -> DirectLabelColormap:
-    """The layer's colours of the label values up to 255, with another "#rrggbb" for `value`."""
-    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for each in range(1, 256):
-        shown = labels.get_color(each)
-        colors[each] = "transparent" if shown is None else shown
-    colors[value] = color
-    return DirectLabelColormap(color_dict=colors)
-
-
 def replace_value(labels: Labels, source: ImageSource, slices: Sequence[int], value: int, other: int) -> None:
     """Set all pixels of `value` on these slices to `other`, in one step of napari's undo history."""
     found = []
@@ -407,13 +366,6 @@ def replace_value(labels: Labels, source: ImageSource, slices: Sequence[int], va
         found.append((*(np.full(rows.shape, i) for i in place), rows, columns))
     if found:
         labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*found, strict=True)), other)
-
-
-def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
-    """A label colormap with the colours of `classes`; other values are transparent."""
-    colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
-    colors.update((c.value, c.color) for c in classes)
-    return DirectLabelColormap(color_dict=colors)
 
 
 def made_by_us(layer: Layer) -> str:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Labels, Layer
 
+from napari_salt.session._colors import shared_colormap
 from napari_salt.session._comparing import Model, Side, name_of
 from napari_salt.session._guard import connect
 from napari_salt.session._halves import Divided, Divider, DividingLine, PreviewPlane
-from napari_salt.session._layers import add_comparison, made_by_us, shared_colormap
+from napari_salt.session._layers import add_comparison, made_by_us
 from napari_salt.session._placed import Placed
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.events import Preview
