@@ -161,6 +161,8 @@ def test_what_cannot_be_compared_is_told(session):
     session.comparing.choose(first, first)
     session.swiping.start()
     assert "chosen twice" in session.problems.pop()[1]
+    session.comparing.start()
+    assert "chosen twice" in session.problems.pop()[1]
     other = session.viewer.add_labels(RIGHT, name="elsewhere", **{**PLACED, "translate": (0, 0, 0)})
     session.comparing.choose(first, other)
     session.swiping.start()

@@ -137,7 +137,9 @@ class Comparing:
         """Why no difference can be shown now, or ""."""
         if self._session.no_image:
             return self._session.no_image
-        return "" if self.pair is not None else "segment again, for example with another adapter, first"
+        if self.pair is None:
+            return "segment again, for example with another adapter, first"
+        return "the same layer is chosen twice; choose another one" if self.pair[0] is self.pair[1] else ""
 
     def start(self) -> None:
         """Show the difference, in the place of an earlier one."""

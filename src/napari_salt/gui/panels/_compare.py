@@ -50,11 +50,8 @@ class CompareFold(Fold):
         form.addRow(row(self.swipe, self.difference))
         form.addRow(self.slider)
         form.addRow(self.about)
-        changed = session.changed
         self._connections = Connections()
-        updates = (changed.adapter, changed.image, changed.labels, changed.job, changed.results)
-        self._connections.add(self.refresh, changed.comparing, *updates)
-        self.refresh()
+        self._connections.add(self.refresh, session.changed.comparing)
 
     def refresh(self) -> None:
         """Show the session's state."""

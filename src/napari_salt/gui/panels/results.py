@@ -99,6 +99,7 @@ class ResultsPanel(Panel):
         explain(self.report, session.reporting.cannot, REPORT)
         self._show_classes(measuring.classes)
         self._show_corrections()
+        self.compare.refresh()
         written = session.reporting.path
         told = [*measuring.words, *measuring.warnings, *session.saving.words]
         told += [] if written is None else [f"report: {written}"]
