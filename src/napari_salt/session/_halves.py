@@ -143,7 +143,7 @@ class Divided(_Read):
         key = self._full(key)
         left, right = (np.asarray(side[key]) for side in (self._left, self._right))
         at = _along(key, self._divider)
-        return np.where(self._divider.left(at), left, right).astype(self.dtype)
+        return np.where(self._divider.left(at), left, right).astype(self.dtype, copy=False)
 
 
 class DividingLine(_Read):
