@@ -124,7 +124,7 @@ class TrainPanel(Panel):
         self.plot.show_history(history, names, colors, earlier)
         self.runs.refresh()
         self.set_state(self._summary())
-        self.words.setText(training.words())
+        self.words.setText(_listed(training.words()))
         self.words.setVisible(bool(self.words.text()))
         if session.options.train.unpainted == "ignore":
             self.words.setToolTip("Unpainted pixels are unknown: only painted ones are scored.")
@@ -138,3 +138,9 @@ class TrainPanel(Panel):
         if training.history.steps:
             return "trained, not scored"
         return "adapter loaded" if session.adapter else "not trained yet"
+
+
+def _listed(text: str) -> str:
+    """Several lines as items of a list, since each may take several lines of the panel."""
+    lines = text.splitlines()
+    return "\n".join(f"• {line}" for line in lines) if len(lines) > 1 else text
