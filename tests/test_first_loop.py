@@ -12,7 +12,7 @@ from hands import CTRL, Hands
 
 pytestmark = pytest.mark.gui
 SIDE = tiny.SIZE
-MENU = "SALT (SALT - adapt Segment Anything)"
+MENU = "SALT (napari-salt)"
 
 
 @pytest.fixture

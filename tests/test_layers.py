@@ -8,8 +8,9 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels
 
 from napari_salt.io._zarr import ZarrPlanes
+from napari_salt.session._colors import colormap_of
 from napari_salt.session._image_source import ImageSource
-from napari_salt.session._layers import Output, Overlay, accept_mask, colormap_of, new_labels
+from napari_salt.session._layers import Output, Overlay, accept_mask, new_labels
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.events import Preview

@@ -2,14 +2,18 @@
 
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import metadata, version
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 import napari_salt
 from napari_salt import samples
 from napari_salt.io import read_labels, read_stack
+
+ROOT = Path(__file__).parents[1]
 
 
 def modules_after(statement: str) -> set[str]:
@@ -85,3 +89,17 @@ def test_samples_of_napari_name_their_classes_and_know_their_size(name, shape, p
     assert names_in(labels) == classes
     assert str(image.units[2]).startswith({"um": "micro", "mm": "milli"}[unit])
     np.testing.assert_array_equal(image.scale, labels.scale)
+
+
+def test_what_is_cited_is_this_version():
+    about = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert about["version"] == napari_salt.__version__
+    assert about["license"] == metadata("napari-salt")["License-Expression"]
+
+
+def test_the_page_of_the_window_has_all_keys():
+    from napari_salt.gui._keys import KEYS
+
+    page = (ROOT / "docs" / "window.md").read_text("utf-8")
+    table = page[page.index("## Keys") :]
+    assert [key for key in KEYS if key not in table] == []

@@ -11,7 +11,8 @@ import headless
 import napari_salt as ns
 from napari_salt.io import read_labels
 from napari_salt.session._autosave import Autosave
-from napari_salt.session._layers import CLASSES, FILE, Output, colormap_of
+from napari_salt.session._colors import colormap_of
+from napari_salt.session._layers import CLASSES, FILE, Output
 from napari_salt.terms.card import ClassInfo
 from stacks import nifti
 from test_measure import IMAGE, LABELS

@@ -10,6 +10,7 @@ from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.ranking import rank_slices
+from napari_salt.terms.unsure import pixel_uncertainty
 
 IMAGE, TRUTH = tiny.discs()
 
@@ -53,6 +54,13 @@ def test_the_order_of_the_classes_does_not_matter():
     logits = np.random.default_rng(0).normal(size=(4, 8, 8)).astype(np.float32)
     mixed = np.exp(logits) / np.exp(logits).sum(0)
     assert slice_uncertainty(mixed) == pytest.approx(slice_uncertainty(mixed[[0, 3, 1, 2]]))
+
+
+def test_each_pixel_has_its_doubt():
+    mixed = np.array([[1, 0.5, 0.25, 1 / 3], [0, 0.5, 0.75, 1 / 3], [0, 0, 0, 1 / 3]], np.float32)[:, None]
+    quarter = (0.25 * np.log(4) + 0.75 * np.log(4 / 3)) / np.log(3)
+    expected = [[0, np.log(2) / np.log(3), quarter, 1]]
+    np.testing.assert_allclose(pixel_uncertainty(mixed), expected, atol=1e-6)
 
 
 # The ranking

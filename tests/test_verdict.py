@@ -53,7 +53,7 @@ def after(scores, steps=100):
 @pytest.mark.parametrize(
     ("scores", "paint", "more", "said"),
     [
-        ({7: 0.9}, painted(5), {"steps": 3}, "train longer: 60 s were enough for a number of 3 steps"),
+        ({7: 0.9}, painted(5), {"steps": 3}, "train longer: 60 s were enough for 3 steps"),
         ({}, painted(5, 15), {}, "paint slice 27 as well: too little is painted"),
         ({7: 0.9, 9: 0.3}, painted(5, 15, rare=4), {}, "paint more of label 9 "),
         ({7: 0.9, 9: 0.3}, painted(5, 15, rare=32), {"n_slices": 16}, "paint more of label 9 "),

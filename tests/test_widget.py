@@ -189,6 +189,7 @@ def test_probability_layers(painted):
     painted.train(3)
     painted.hands.unfold("options")
     painted.hands.tick("probability layers", on=True)
+    painted.hands.tick("uncertainty layer", on=True)
     painted.segment()
     found = painted.viewer.layers["discs class 1 P(class 1)"]
     labels = painted.viewer.layers["discs class 1"]
@@ -196,6 +197,12 @@ def test_probability_layers(painted):
     sure = abs(found.data.astype(float) - 0.5) > 0.001  # float16 rounds
     assert sure.mean() > 0.1
     np.testing.assert_array_equal((found.data > 0.5)[sure], (labels.data == 1)[sure])
+    unsure = painted.viewer.layers["discs class 1 uncertainty"]
+    share = found.data.astype(float).clip(1e-7, 1 - 1e-7)
+    entropy = -(share * np.log2(share) + (1 - share) * np.log2(1 - share))
+    np.testing.assert_allclose(unsure.data, entropy, atol=0.005)
+    assert unsure.visible
+    assert not found.visible
 
 
 def test_the_slice_to_paint_next_is_one_click_away(painted):

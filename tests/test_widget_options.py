@@ -5,6 +5,8 @@ import pytest
 
 pytest.importorskip("pytestqt")
 
+from qtpy.QtWidgets import QApplication
+
 import tiny
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.options import options_of
@@ -48,6 +50,10 @@ def test_every_option_arrives(desk):
     hands.unfold("advanced")
     set_all(hands, TrainConfig, TRAINING)
     hands.name_class(0, "disc")
+    hands.press("Copy as command line", "Train")
+    *_, train, _segment = QApplication.clipboard().text().splitlines()
+    assert f"--steps {TRAINING['steps']}" in train
+    assert hands.reads(train, "Train")
     hands.press("Train", "Train")
     desk.finish()
     card = desk.session.adapter.card

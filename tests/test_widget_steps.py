@@ -104,6 +104,9 @@ def test_classes_are_painted_one_by_one(desk, tmp_path):
     hands.stroke((4, 40, 10), (4, 40, 50))
     hands.wait(lambda: hands.entries("painted") == ["2", "4"])
     hands.focus()
+    assert desk.viewer.help.startswith("keys <1> to <9> choose a class")
+    assert "<e> label eraser" in desk.viewer.help.lower()
+    assert "<2>" not in desk.viewer.help
     hands.key(KEYS.Key_1)
     assert hands.value("label", "layer controls") == "1"
     hands.key(KEYS.Key_2)

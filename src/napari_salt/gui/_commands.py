@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 
-DOCK = "SALT (SALT - adapt Segment Anything)"
+DOCK = "SALT (napari-salt)"
 """Name of the dock: that of the Plugins menu, so that the menu finds a widget that was opened here."""
 
 

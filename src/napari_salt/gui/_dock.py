@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["SaltWidget"]
 
 WIDTH = 320
-WORK = "image", "labels", "paint", "tool", "adapter", "job", "training", "segmenting"
+WORK = "image", "labels", "paint", "tool", "adapter", "job", "training", "segmenting", "results"
 """Changes that may bring the next step."""
 SETTLE_MS = 100
 """Milliseconds from a move of the view to the new preview."""
@@ -105,9 +105,10 @@ class SaltWidget(QScrollArea):
             "train": self.train,
             "segment": self.segment,
             "share": self.share,
+            "results": self.results,
         }
         self._shown: frozenset[Step] = frozenset()
-        for panel in (*self.steps.values(), self.results, self.model):
+        for panel in (*self.steps.values(), self.model):
             layout.addWidget(panel)
         layout.addStretch()
         self.setWidget(body)
@@ -120,9 +121,11 @@ class SaltWidget(QScrollArea):
         add, layers, dims = self.ties.connections.add, self.viewer.layers, self.viewer.dims
         add(self._on_inserted, layers.events.inserted)
         add(self.results.refresh, layers.events.inserted, layers.events.removed)
+        add(self._on_view_moved, layers.events.removed)
         add(self._on_layers, layers.events.removed, *(layer.events.name for layer in layers))
         moves = (dims.events.current_step, dims.events.ndisplay, dims.events.order)
         add(self._on_view_moved, *moves, camera_of(self.viewer).events)
+        add(self.session.swiping.follow, dims.events.ndisplay)
         add(self._follow_theme, self.viewer.events.theme)
 
     def load(self, path: str | Path) -> bool:
@@ -189,6 +192,7 @@ class SaltWidget(QScrollArea):
     def _on_settled(self) -> None:
         """Update paint counts, preview and prompt for the present view, at most ten times a second."""
         self.session.recount(COUNTING_SECONDS)
+        self.session.swiping.follow()
         self.paint.show_slices()
         self.session.previewing.refresh()
         self.session.prompting.ready()
@@ -215,6 +219,7 @@ class SaltWidget(QScrollArea):
             "write": self.results,
             "report": self.results,
             "compare": self.results,
+            "correct": self.results,
             "suggest": self.paint.next,
         }
         of_group = {"paint": self.paint, "segmenting": self.segment}

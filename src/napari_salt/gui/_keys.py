@@ -38,6 +38,10 @@ def _compare(session: Session) -> None:
     session.comparing.start()
 
 
+def _flip(session: Session) -> None:
+    session.swiping.flip()
+
+
 KEYS: Mapping[str, Callable[[Session], None]] = {
     "Shift-T": _train_or_stop,
     "Shift-S": _segment_slice,
@@ -45,4 +49,5 @@ KEYS: Mapping[str, Callable[[Session], None]] = {
     "Shift-N": _next_slice,
     "Shift-M": _accept_mask,
     "Shift-C": _compare,
+    "Shift-X": _flip,
 }

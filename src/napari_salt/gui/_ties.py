@@ -11,6 +11,7 @@ import numpy as np
 from napari.layers import Labels
 from qtpy.QtWidgets import QApplication
 
+from napari_salt.gui._help import KeyHelp
 from napari_salt.gui._keys import KEYS
 from napari_salt.session._guard import Connections, Reports, guarded
 from napari_salt.session._layers import camera_of
@@ -21,6 +22,8 @@ __all__ = ["Ties"]
 CLASS_KEYS = 9
 DRAG_PIXELS = 3.0
 """A shorter drag, in pixels of the image, counts as a click."""
+GRAB_PIXELS = 8
+"""How near the mouse must be to the line of a comparison to move it, in pixels of the screen."""
 
 
 class Ties:
@@ -42,6 +45,7 @@ class Ties:
         for key, action in KEYS.items():
             self._viewer.bind_key(key, guarded(partial(_run, action, session)), overwrite=True)
         self._keyed: Labels | None = None
+        self._help = KeyHelp(session.viewer)
         self.connections.add(self._key_labels, session.changed.labels)
         self._key_labels()
         self.connections.add(self.cut, QApplication.instance().aboutToQuit)
@@ -53,6 +57,7 @@ class Ties:
         self._viewer.mouse_drag_callbacks.remove(self._on_mouse)
         self._viewer.mouse_move_callbacks.remove(self._on_move)
         self.connections.cut()
+        self._help.follow(None)
         for key in KEYS:
             self._viewer.bind_key(key, None)
         self._session.close()
@@ -69,11 +74,13 @@ class Ties:
             if labels is not None:
                 labels.bind_key(str(value), guarded(partial(_select, self._session, value)), overwrite=True)
         self._keyed = labels
+        self._help.follow(labels)
 
     def _on_mouse(self, viewer: Any, event: Any) -> Iterator[None]:
         """Handle the mouse; an exception is reported and does not reach napari."""
         with self._reports.caught():
             yield from self._take_prompt(viewer, event)
+            yield from self._take_line(viewer, event)
 
     def _on_move(self, viewer: Any, event: Any) -> None:
         """While prompts are on, show what a click would give."""
@@ -84,6 +91,19 @@ class Ties:
                 height, width = source.stack.shape[1:3]
                 if 0 <= y < height and 0 <= x < width:
                     prompting.hover(y, x)
+
+    def _take_line(self, viewer: Any, event: Any) -> Iterator[None]:
+        """Move the line of a comparison with the mouse, unless the click belongs to a tool."""
+        swiping, active = self._session.swiping, viewer.layers.selection.active
+        tool = "pan_zoom" if active is None else str(active.mode)
+        if self._session.prompting.active or tool != "pan_zoom" or not swiping.on:
+            return
+        if swiping.grab(event.position, GRAB_PIXELS / camera_of(viewer).zoom):
+            with _still(viewer):
+                yield
+                while event.type == "mouse_move":
+                    swiping.drag(event.position)
+                    yield
 
     def _take_prompt(self, viewer: Any, event: Any) -> Iterator[None]:
         """While prompts are on, take a click as a point (with Alt: not in the object) and a drag as a box."""

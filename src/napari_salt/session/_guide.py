@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Advice", "Step", "advise"]
 
-Step = Literal["image", "paint", "train", "segment", "share"]
+Step = Literal["image", "paint", "train", "segment", "share", "results"]
 MAX_NAME = 30
 
 
@@ -70,6 +70,8 @@ def _with_adapter(session: Session) -> Advice:
     segmenting, training = session.segmenting, session.training
     if session.painting.tool and session.paint is not None and not session.paint.slices:
         return _advice("paint", f"Paint {_selected(session)}, or segment with the adapter.", "segment")
+    if not session.correcting.cannot:
+        return _advice("results", "Learn from what you have painted over in the result.", "segment")
     if segmenting.left:
         return _advice("segment", f"Resume: {len(segmenting.left)} slices are left.")
     if not segmenting.finished:

@@ -17,12 +17,13 @@ from napari_salt.io._series import SeveralImagesError
 from napari_salt.io._table import format_to_read, format_to_write
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.io._write import label_type
-from napari_salt.session._layers import CLASSES, FILE, color_of, colormap_of
+from napari_salt.session._colors import color_of, colormap_of
+from napari_salt.session._layers import CLASSES, FILE
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["layers_of", "save_labels"]
+__all__ = ["SERIES", "layers_of", "save_labels"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """A layer for napari: the array, the layer's arguments and its type."""

@@ -5,20 +5,22 @@ The image layer is read by `_image_source`.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from napari.layers import Image, Labels, Layer
-from napari.utils.colormaps import DirectLabelColormap
 from numpy.typing import NDArray
 
 from napari_salt.results.table import Table
+from napari_salt.session._colors import colormap_of
 from napari_salt.session._image_source import ImageSource
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.events import Preview
 from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.text import shortened, unpathed
+from napari_salt.terms.unsure import pixel_uncertainty
 
 __all__ = [
     "FILE",
@@ -27,19 +29,17 @@ __all__ = [
     "Overlay",
     "accept_mask",
     "adapter_of",
+    "add_comparison",
     "add_difference",
     "add_objects",
     "align",
     "camera_of",
-    "class_color",
-    "color_of",
-    "colormap_of",
     "holds_objects",
     "made_by_us",
     "names_in",
     "new_labels",
     "options_of_result",
-    "recolored",
+    "paint_values",
     "replace_value",
     "set_features",
 ]
@@ -122,6 +122,8 @@ class Output:
         Of the adapter; their names go into those of the probability layers.
     named
         Classes whose values the labels hold; empty for numbers of objects.
+    uncertainty
+        An array of the label shape, float16, for a layer of where the model is unsure; None for none.
     colormap
         Of the labels layer; None for napari's own.
     probabilities
@@ -141,9 +143,12 @@ class Output:
         probabilities: Sequence[Any] = (),
         made_by: Mapping[str, Any] | None = None,
         named: Sequence[ClassInfo] = (),
+        *,
+        uncertainty: Any = None,
     ) -> None:
-        self._source = source
+        self.source = source
         self._viewer = viewer
+        self._found: dict[int, bytes] = {}
         placement = source.placement()
         about = {OURS: "result", MADE_BY: dict(made_by or {})}
         names = {info.value: info.name for info in named}
@@ -153,20 +158,28 @@ class Output:
             data, name=name, colormap=colormap, metadata=holds, features=features, **placement
         )
         _add_behind(viewer, self.layer)
-        self._maps = []
+        self._maps: list[Image] = []
         for info, values in zip(classes, probabilities, strict=False):
-            layer = Image(
-                values,
-                name=f"{name} P({shortened(unpathed(info.name), 40)})",
-                contrast_limits=(0, 1),
-                colormap="magma",
-                blending="additive",
-                visible=False,
-                metadata=about,
-                **placement,
-            )
-            _add_behind(viewer, layer)
-            self._maps.append(layer)
+            title = f"{name} P({shortened(unpathed(info.name), 40)})"
+            self._maps.append(self._add_map(values, title, about, visible=False))
+        self._unsure = None
+        if uncertainty is not None:
+            self._unsure = self._add_map(uncertainty, f"{name} uncertainty", about, visible=True)
+
+    def _add_map(self, values: Any, name: str, about: Mapping[str, Any], *, visible: bool) -> Image:
+        """Add a layer of values from 0 to 1."""
+        layer = Image(
+            values,
+            name=name,
+            contrast_limits=(0, 1),
+            colormap="magma",
+            blending="additive",
+            visible=visible,
+            metadata=dict(about),
+            **self.source.placement(),
+        )
+        _add_behind(self._viewer, layer)
+        return layer
 
     @property
     def alive(self) -> bool:
@@ -175,13 +188,32 @@ class Output:
 
     def write(self, index: int, labels: NDArray[Any], probabilities: NDArray[np.float32]) -> None:
         """Fill in slice `index` from labels (Y, X) and probabilities (K + 1, Y, X), or (0, Y, X) for none."""
-        place = self._source.place(index)
+        place = self.source.place(index)
         self.layer.data[place] = labels
+        self._keep(index, labels)
         self.layer.refresh()
-        for layer, values in zip(self._maps, probabilities[1:], strict=False):
+        shown = [*zip(self._maps, probabilities[1:], strict=False)]
+        if self._unsure is not None and len(probabilities):
+            shown.append((self._unsure, pixel_uncertainty(probabilities)))
+        for layer, values in shown:
             layer.data[place] = values
             if layer.visible:
                 layer.refresh()
+
+    def keep(self, index: int) -> None:
+        """Take slice `index` as it is now for what was found, to tell what the user changes later."""
+        self._keep(index, np.asarray(self.layer.data[self.source.place(index)]))
+
+    def _keep(self, index: int, plane: NDArray[Any]) -> None:
+        self._found[index] = zlib.compress(plane.astype(self.layer.dtype).tobytes(), level=1)
+
+    def found(self, index: int) -> NDArray[Any] | None:
+        """Labels (Y, X) that were found on slice `index`; None if that was not segmented."""
+        kept = self._found.get(index)
+        if kept is None:
+            return None
+        shape = self.source.label_shape[-2:]
+        return np.frombuffer(zlib.decompress(kept), self.layer.dtype).reshape(shape)
 
 
 def names_in(layer: Labels) -> dict[int, str]:
@@ -228,6 +260,32 @@ def add_difference(viewer: Any, source: ImageSource, data: Any, names: Mapping[i
     _add_behind(viewer, layer)
     layer.editable = False
     return layer
+
+
+def add_comparison(
+    viewer: Any, source: ImageSource, name: str, divided: Any, line: Any, colormap: Any
+) -> tuple[Labels, Labels]:
+    """Add a layer of two results divided by a line, and one of the line.
+
+    Parameters
+    ----------
+    viewer, source
+        Where to, and the image.
+    name
+        Of the first layer.
+    divided, line
+        Arrays of the label shape; they are read when they are shown.
+    colormap
+        Of the first layer.
+    """
+    lines = colormap_of([ClassInfo(1, "line", "#ffffff")])
+    made = []
+    for data, title, colors in ((divided, name, colormap), (line, "comparison line", lines)):
+        about = {OURS: "comparison"}
+        made.append(Labels(data, name=title, colormap=colors, metadata=about, **source.placement()))
+        _add_behind(viewer, made[-1])
+        made[-1].editable = False
+    return made[0], made[1]
 
 
 def set_features(layer: Labels, key: str, table: Table) -> bool:
@@ -284,25 +342,19 @@ def accept_mask(labels: Labels, source: ImageSource, index: int, mask: NDArray[n
     return int(rows.size)
 
 
-def class_color(labels: Labels, value: int) -> str:
-    """The colour that the layer gives to `value`, as "#rrggbb"."""
-    return color_of(labels.colormap, value)
-
-
-def color_of(colormap: Any, value: int) -> str:
-    """The colour that a label colormap of napari's gives to `value`, as "#rrggbb"; grey without one."""
-    red, green, blue = (0.5, 0.5, 0.5) if colormap is None else np.asarray(colormap.map(value))[:3]
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
-
-
-def recolored(labels: Labels, value: int, color: str) -> DirectLabelColormap:
-    """The layer's colours of the label values up to 255, with another "#rrggbb" for `value`."""
-    colors: dict[int | None, Any] = {None: "transparent", 0: "transparent"}
-    for each in range(1, 256):
-        shown = labels.get_color(each)
-        colors[each] = "transparent" if shown is None else shown
-    colors[value] = color
-    return DirectLabelColormap(color_dict=colors)
+def paint_values(
+    labels: Labels,
+    source: ImageSource,
+    places: Mapping[int, tuple[NDArray[np.intp], NDArray[np.intp]]],
+    values: Mapping[int, NDArray[np.integer]],
+) -> None:
+    """Paint pixels in one step of napari's undo history: by slice, rows and columns, and their values."""
+    indices = [
+        (*(np.full(rows.shape, i) for i in source.place(index)), rows, columns)
+        for index, (rows, columns) in places.items()
+    ]
+    new = np.concatenate([values[index] for index in places]).astype(labels.dtype)
+    labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*indices, strict=True)), new)
 
 
 def replace_value(labels: Labels, source: ImageSource, slices: Sequence[int], value: int, other: int) -> None:
@@ -316,15 +368,8 @@ def replace_value(labels: Labels, source: ImageSource, slices: Sequence[int], va
         labels.data_setitem(tuple(np.concatenate(axis) for axis in zip(*found, strict=True)), other)
 
 
-def colormap_of(classes: Sequence[ClassInfo]) -> DirectLabelColormap:
-    """A label colormap with the colours of `classes`; other values are transparent."""
-    colors: dict[int | None, str] = {None: "transparent", 0: "transparent"}
-    colors.update((c.value, c.color) for c in classes)
-    return DirectLabelColormap(color_dict=colors)
-
-
 def made_by_us(layer: Layer) -> str:
-    """The role of a layer that this plugin made: "overlay", "result" or "difference"; "" for other layers."""
+    """The role of a layer that this plugin made: "overlay", "result", "difference", "comparison"; else ""."""
     return str(layer.metadata.get(OURS, ""))
 
 

@@ -10,9 +10,10 @@ from napari.layers import Labels
 from numpy.typing import NDArray
 
 from napari_salt.engine._messages import Finished, Measure, MeasuredMore
+from napari_salt.session._colors import class_color
 from napari_salt.session._guard import Connections
 from napari_salt.session._job import SessionJob
-from napari_salt.session._layers import add_objects, class_color, holds_objects, made_by_us, set_features
+from napari_salt.session._layers import add_objects, holds_objects, made_by_us, set_features
 from napari_salt.session._placed import Placed
 from napari_salt.terms.errors import InputError, SaltError
 

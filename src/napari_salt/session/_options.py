@@ -29,6 +29,8 @@ class Options:
         Slices of the panel's range as text, such as "0-9, 20".
     probabilities
         Whether a segmentation also makes a probability layer for each class.
+    uncertainty
+        Whether a segmentation also makes a layer that shows where the model is unsure.
     memory_limit
         Bytes of label output above which it is written to disk.
     folder
@@ -40,6 +42,7 @@ class Options:
     go_on: bool = True
     range_text: str = ""
     probabilities: bool = False
+    uncertainty: bool = False
     memory_limit: int = 2_000_000_000
     folder: Path | None = None
 

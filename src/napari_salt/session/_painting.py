@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from napari.layers import Labels
 
+from napari_salt.session._colors import recolored
 from napari_salt.session._guard import Connections
-from napari_salt.session._layers import recolored, replace_value
+from napari_salt.session._layers import replace_value
 from napari_salt.terms.card import ClassInfo
 
 if TYPE_CHECKING:

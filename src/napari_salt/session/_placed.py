@@ -15,8 +15,9 @@ from napari_salt.io._format import Layout
 from napari_salt.io._keeping import not_kept
 from napari_salt.io._table import format_to_write, is_stack
 from napari_salt.io._write import label_type, layout_of
+from napari_salt.session._colors import class_color
 from napari_salt.session._image_source import ImageSource
-from napari_salt.session._layers import FILE, class_color, names_in
+from napari_salt.session._layers import FILE, names_in
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.units import LENGTHS, MICROMETRES, micrometres

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from napari_salt.engine._messages import Failed, Look, Looked
 from napari_salt.session._layers import Overlay, camera_of
+from napari_salt.terms.events import Preview
 from napari_salt.terms.planes import Plane
 
 if TYPE_CHECKING:
+    from napari_salt.session._comparing import Model
     from napari_salt.session._image_source import ImageSource
     from napari_salt.session._state import SessionState
 
@@ -26,7 +29,18 @@ class Previewing:
         self._moved = False
         self._shown: int | None = None
         self._told = ""
+        self._models: tuple[Model, ...] = ()
+        self._take: Callable[[Sequence[Preview]], None] | None = None
+        self._asked: Model | None = None
+        self._found: dict[Model, Preview] = {}
         self.wanted = True
+
+    def compare(self, models: tuple[Model, ...], take: Callable[[Sequence[Preview]], None] | None) -> None:
+        """Give previews of these models to `take` instead; without models, show the usual one again."""
+        self._models, self._take = models, take
+        if models:
+            self.clear()
+        self.refresh()
 
     def enable(self, wanted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
         """Show previews, or remove them."""
@@ -40,7 +54,7 @@ class Previewing:
     def refresh(self) -> None:
         """Ask for a preview of the current view, if one is possible."""
         session = self._session
-        if session.source is None or not self.wanted or not self._possible():
+        if session.source is None or not (self.wanted or self._models) or not self._possible():
             return
         index = session.current_slice
         if self._shown is not None and index != self._shown:
@@ -49,16 +63,23 @@ class Previewing:
         if self._waiting:
             self._moved = True
             return
-        self._waiting, self._moved, self._asked_of = True, False, session.source
+        self._found = {}
+        self._ask(next(iter(self._models), None))
+
+    def _ask(self, model: Model | None) -> None:
+        """Ask for the preview of a model; None: as the session segments now."""
+        session = self._session
+        assert session.source is not None  # noqa: S101 (refresh has looked)
+        self._waiting, self._moved, self._asked = True, False, model
+        self._asked_of = session.source
+        adapter = session.adapter if model is None else model.adapter
         session.engine.send(
             Look(
                 image=session.engine.offer(session.source.stack),
-                index=index,
+                index=session.current_slice,
                 centre=self._centre(),
-                adapter=session.engine.offer_adapter(session.adapter.digest, session.adapter.content)
-                if session.adapter
-                else None,
-                adapted=session.adapted,
+                adapter=session.engine.offer_adapter(adapter.digest, adapter.content) if adapter else None,
+                adapted=session.adapted if model is None else model.adapted,
                 pixel_size=session.source.pixel_size,
                 device=session.options.device,
             )
@@ -68,16 +89,30 @@ class Previewing:
         """Show the preview of the current slice; ask for the next if the view moved or a training runs."""
         session = self._session
         self._waiting = False
-        if session.source is None or not self.wanted:
+        if session.source is None or not (self.wanted or self._models):
             return
         found = message.preview
         ours = self._asked_of is session.source
-        if ours and found is not None and found.index == session.current_slice:
-            self._overlay.show(session.source, found, session.colormap)
-            self._shown = found.index
-            session.changed.preview.emit()
-        if self._moved or session.job == "train":
+        if ours and found is not None and found.index == session.current_slice and self._asked is None:
+            if not self._models:
+                self._overlay.show(session.source, found, session.colormap)
+                self._shown = found.index
+                session.changed.preview.emit()
+        elif ours and found is not None and found.index == session.current_slice and not self._moved:
+            self._compared(found)
+        if self._moved or session.job == "train" or self._asked not in (self._models or (None,)):
             self.refresh()
+
+    def _compared(self, found: Preview) -> None:
+        """Keep the preview of the model that was asked for; ask for the next, or give them all."""
+        if self._asked is None or self._asked not in self._models:
+            return
+        self._found[self._asked] = found
+        left = [model for model in self._models if model not in self._found]
+        if left:
+            self._ask(left[0])
+        elif self._take is not None:
+            self._take([self._found[model] for model in self._models])
 
     def on_failed(self, message: Failed) -> None:
         """Report why there is no preview; the same text only once in a row."""
@@ -95,15 +130,18 @@ class Previewing:
         self._overlay.remove()
         self._shown = None
 
+    @property
+    def of_whole_slices(self) -> bool:
+        """Whether the view shows slices as they are stored; there are no previews of others."""
+        dims = self._session.viewer.dims
+        shown = tuple(dims.displayed[-2:]) if dims.ndisplay == 2 else ()
+        return shown == (dims.ndim - 2, dims.ndim - 1)
+
     def _possible(self) -> bool:
         session = self._session
-        source = session.source
-        flat = session.viewer.dims.ndisplay == 2
-        shown = tuple(session.viewer.dims.displayed[-2:]) if flat else ()
-        ndim = session.viewer.dims.ndim
         return (
-            source is not None
-            and shown == (ndim - 2, ndim - 1)
+            session.source is not None
+            and self.of_whole_slices
             and (session.job == "train" or session.adapter is not None)
             and self._plane == "z"
         )

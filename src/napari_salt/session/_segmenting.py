@@ -72,7 +72,14 @@ class Segmenting(SessionJob):
     def __init__(self, session: SessionState) -> None:
         super().__init__(session, session.changed.segmenting)
         self._result: Result | None = None
+        self._outputs: list[Output] = []
         self._pace = Pace()
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The results of this session whose layers are still there."""
+        self._outputs = [output for output in self._outputs if output.alive]
+        return tuple(self._outputs)
 
     @property
     def seconds_left(self) -> float | None:
@@ -222,7 +229,7 @@ class Segmenting(SessionJob):
             pixel_size=source.pixel_size,
             voxels=source.voxels,
             adapted=session.adapted,
-            probabilities=session.options.probabilities,
+            probabilities=session.options.probabilities or session.options.uncertainty,
         )
 
     def _reusable(self, slices: Sequence[int]) -> Result | None:
@@ -243,7 +250,8 @@ class Segmenting(SessionJob):
         session = self._session
         config = session.options.segment_config(None, None)
         digest = session.adapter.digest if session.adapter else ""
-        return session.source, digest, session.adapted, config, session.options.probabilities
+        options = session.options
+        return session.source, digest, session.adapted, config, options.probabilities, options.uncertainty
 
     def _made(self, source: ImageSource, adapter: LoadedAdapter) -> Result:
         session = self._session
@@ -252,11 +260,13 @@ class Segmenting(SessionJob):
         name = f"{source.layer.name} {adapted}"
         dtype = result_dtype(adapter.card.values, session.options.segment)
         data = self._on_disk(source, name, dtype) if self.on_disk else np.zeros(source.label_shape, dtype)
-        maps = []
-        if session.options.probabilities:
-            if self.on_disk:
-                raise InputError("probability layers need memory; raise the memory limit, or switch them off")
-            maps = [np.zeros(source.label_shape, np.float16) for _ in adapter.card.classes]
+        count = len(adapter.card.classes) * session.options.probabilities + session.options.uncertainty
+        if count and self.on_disk:
+            raise InputError(
+                "layers of probabilities and uncertainty need memory; raise its limit, or switch them off"
+            )
+        maps = [np.zeros(source.label_shape, np.float16) for _ in range(count)]
+        unsure = maps.pop() if session.options.uncertainty else None
         colormap = None if session.options.segment.objects else session.colormap  # None: napari's own
         made_by: dict[str, Any] = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
         if not session.adapted:
@@ -264,7 +274,10 @@ class Segmenting(SessionJob):
         classes = adapter.card.classes
         shown = () if session.options.segment.objects else {info.value for info in adapter.card.shown_classes}
         named = [info for info in session.classes if info.value in shown]
-        output = Output(session.viewer, source, name, data, classes, colormap, maps, made_by, named)
+        output = Output(
+            session.viewer, source, name, data, classes, colormap, maps, made_by, named, uncertainty=unsure
+        )
+        self._outputs.append(output)
         return Result(output, self._key(), session.options.segment.objects, adapter.card.training)
 
     def _on_disk(self, source: ImageSource, name: str, dtype: np.dtype[Any]) -> Any:

@@ -18,6 +18,7 @@ from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Log
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
 from napari_salt.session._comparing import Comparing
+from napari_salt.session._correcting import Correcting
 from napari_salt.session._guard import connect
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
@@ -31,6 +32,7 @@ from napari_salt.session._saving import Saving
 from napari_salt.session._segmenting import Segmenting
 from napari_salt.session._state import Ask, SessionState
 from napari_salt.session._suggesting import Suggesting
+from napari_salt.session._swiping import Swiping
 from napari_salt.session._training import Training
 from napari_salt.terms.card import AdapterCard, described
 from napari_salt.terms.errors import SaltError
@@ -55,10 +57,11 @@ class Session(SessionState):
         super().__init__(viewer, ask, engine, autosave)
         self.training = Training(self)
         self.segmenting = Segmenting(self)
+        self.correcting = Correcting(self, lambda: self.segmenting.outputs)
         self.suggesting = Suggesting(self)
         self.measuring = Measuring(self)
         self.saving = Saving(self)
-        self.comparing = Comparing(self, self.measuring)
+        self.comparing = Comparing(self, self.measuring, self.training)
         self.reporting = Reporting(self, self.measuring)
         self._parts: dict[str, SessionJob] = {
             "train": self.training,
@@ -68,6 +71,7 @@ class Session(SessionState):
             "write": self.saving,
         }
         self.previewing = Previewing(self)
+        self.swiping = Swiping(self, self.comparing, self.previewing)
         self.prompting = Prompting(self)
         self.painting = Painting(self, self.prompting)
         connect(self.changed.labels, self.painting.follow)
@@ -100,6 +104,7 @@ class Session(SessionState):
             self.changed.image.emit()
             self.problem.emit(str(error), "image")
             return
+        self.swiping.end()
         self.source = source
         self.previewing.clear()
         self.prompting.clear()
@@ -177,6 +182,7 @@ class Session(SessionState):
         if adapter is not None and split_size(adapter.card.base_model)[0] in BASES:
             self.options.base = adapter.card.base_model
         self.suggesting.clear()
+        self.swiping.restart_previews()
         self.previewing.refresh() if adapter else self.previewing.clear()
         self.changed.adapter.emit()
 
@@ -226,6 +232,8 @@ class Session(SessionState):
 
     def close(self) -> None:
         """End all work, and disconnect from the engine and the layers."""
+        self.swiping.end()
+        self.correcting.end()
         self.engine.message.disconnect(self._engine_messages)
         self.engine.close()
         for part in self._parts.values():

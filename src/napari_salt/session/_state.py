@@ -18,9 +18,10 @@ from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._messages import Failed, Job, Stop
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._colors import class_color, colormap_of
 from napari_salt.session._guard import Connections, Reports
 from napari_salt.session._image_source import ImageSource
-from napari_salt.session._layers import PLACEMENT, align, class_color, colormap_of, new_labels
+from napari_salt.session._layers import PLACEMENT, align, new_labels
 from napari_salt.session._options import Options
 from napari_salt.session._paint import PaintTable, PaintWatch, Pair
 from napari_salt.terms.card import AdapterCard, ClassInfo
@@ -65,6 +66,7 @@ class Changes(SignalGroup):
     prompt = Signal()
     preview = Signal()
     results = Signal()
+    comparing = Signal()
     tool = Signal()
     touched = Signal()
 

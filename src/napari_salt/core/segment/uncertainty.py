@@ -20,6 +20,7 @@ from napari_salt.terms.fingerprint import painted_slices
 from napari_salt.terms.planes import Spacing, Voxels, voxels_of
 from napari_salt.terms.ranking import MAX_CANDIDATES, rank_slices
 from napari_salt.terms.stack import StackLike, as_stack
+from napari_salt.terms.unsure import pixel_uncertainty
 
 __all__ = ["on_plane", "slice_uncertainty", "suggest", "uncertainty_events"]
 
@@ -172,7 +173,6 @@ def slice_uncertainty(probabilities: NDArray[np.float32]) -> float:
         float32, shape (K + 1, Y, X), background first.
     """
     foreground = 1 - probabilities[0]
-    tiny = np.finfo(probabilities.dtype).tiny
-    entropy = -(probabilities * np.log(probabilities.clip(tiny))).sum(0) / np.log(len(probabilities))
+    entropy = pixel_uncertainty(probabilities)
     least = LEAST_SHARE * foreground.size
     return float(entropy[foreground > PERHAPS].sum() / (foreground.sum() + least))

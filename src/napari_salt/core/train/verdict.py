@@ -135,7 +135,7 @@ def few_steps(adapter: AdapterCard) -> str:
     if steps >= FEW_STEPS:
         return ""
     return (
-        f"train longer: {seconds:.0f} s were enough for a number of {steps} steps only, and below "
+        f"train longer: {seconds:.0f} s were enough for {steps} step{'s' * (steps != 1)} only, and below "
         f"{FEW_STEPS} little is learnt; other work slows a machine down"
     )
 

@@ -25,6 +25,8 @@ TOOLTIP = (
 SMOOTHED = 10
 """The loss is drawn as a mean over this many steps: single crops differ a lot."""
 MAX_NAME = 24
+LEAST_STEPS = 10
+"""Steps along the axis at least, so that its numbers are whole."""
 
 
 class TrainingPlot(QWidget):
@@ -36,7 +38,8 @@ class TrainingPlot(QWidget):
         self.graph = pg.PlotWidget(background=None)
         self.graph.setFixedHeight(HEIGHT)
         self.graph.setMenuEnabled(False)
-        self.graph.getPlotItem().setContentsMargins(0, 6, 4, 0)
+        self.graph.getPlotItem().setContentsMargins(0, 6, 4, 5)  # below: the label's descenders
+        self.graph.setLimits(xMin=0, minXRange=LEAST_STEPS)
         self.graph.setMouseEnabled(x=False, y=False)
         self.graph.hideButtons()
         self.graph.setYRange(0, 1, padding=0.08)

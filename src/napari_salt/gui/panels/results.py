@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +9,13 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QComboBox, QFileDialog, QProgressBar, QTreeWidget, QTreeWidgetItem
 
+from napari_salt.gui.panels._compare import CompareFold, fill_sides
 from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
 from napari_salt.io._table import offered
 from napari_salt.session._guard import connect
 from napari_salt.terms.text import printable, unpathed
 
 if TYPE_CHECKING:
-    from napari.layers import Labels
-
     from napari_salt.results.kinds import By
     from napari_salt.results.table import Table
     from napari_salt.session._session import Session
@@ -30,8 +28,9 @@ TABLE = "Save the tables as CSV, which any spreadsheet opens."
 LABELS = "Save the labels as {}, where the image lies."
 NUMBERS = "On: each value is an object. Off: values are classes, and their connected pieces are objects."
 CSV, HTML = "Table (*.csv)", "Report (*.html)"
-DIFFERENCE = "Show where both layers differ (Shift-C): those of two adapters, or with and without adapter."
 REPORT = "Write one HTML file for a paper: settings, versions, learning curves, slices and volumes."
+LEARN = "Paint what you have changed in the result on the layer of 2 Paint, so that training learns it."
+EDITED = "You have painted on the result {}."
 SHOWN = {"share": "share", "mean_intensity": "mean"}
 """Columns of the table of classes that the panel shows after the size, and their titles."""
 SIZES = ("volume_ml", "volume_um3", "area_mm2", "area_um2", "voxels", "pixels")
@@ -64,20 +63,20 @@ class ResultsPanel(Panel):
         self.found = words()
         self.save_table = button("Save table...", TABLE, self._save_table)
         self.save_labels = button("Save labels...", LABELS.format(", ".join(offered())), self._save_labels)
+        self.learn = button("Learn from this", LEARN, session.correcting.take)
+        self.primary = self.learn
+        self.edited = words()
+        self.form.addRow(self.edited)
+        self.form.addRow(self.learn)
         self.form.addRow("of layer", self.layer)
         self.form.addRow(self.numbers)
         self.form.addRow(row(self.classes, self.objects, self.stop))
         for widget in (self.reason, self.bar, self.table, self.found):
             self.form.addRow(widget)
         self.report = button("Report...", REPORT, self._report)
-        self.other = QComboBox()
-        self.other.setToolTip("The labels layer that the one above is compared with.")
-        self.other.setMinimumContentsLength(8)
-        connect(self.other.activated, lambda n: session.comparing.choose(self.other.itemData(n)))
-        self.difference = button("Difference", DIFFERENCE, session.comparing.start)
         self.form.addRow(row(self.save_table, self.save_labels, self.report))
-        self.form.addRow("compare with", self.other)
-        self.form.addRow(self.difference)
+        self.compare = CompareFold(session)
+        self.form.addRow(self.compare)
         self.refresh()
 
     def refresh(self) -> None:
@@ -98,8 +97,9 @@ class ResultsPanel(Panel):
         explain(self.save_table, "" if tables else "nothing is measured yet", TABLE)
         explain(self.save_labels, measuring.cannot, LABELS.format(", ".join(offered())))
         explain(self.report, session.reporting.cannot, REPORT)
-        explain(self.difference, session.comparing.cannot, DIFFERENCE)
         self._show_classes(measuring.classes)
+        self._show_corrections()
+        self.compare.refresh()
         written = session.reporting.path
         told = [*measuring.words, *measuring.warnings, *session.saving.words]
         told += [] if written is None else [f"report: {written}"]
@@ -107,12 +107,21 @@ class ResultsPanel(Panel):
         self.found.setVisible(bool(told))
 
     def _show_layers(self) -> None:
-        measuring, comparing = self.session.measuring, self.session.comparing
-        _fill(self.layer, measuring.layers, measuring.layer)
-        _fill(self.other, comparing.layers, comparing.second)
+        measuring = self.session.measuring
+        fill_sides(self.layer, measuring.layers, measuring.layer)
         self.numbers.blockSignals(True)
         self.numbers.setChecked(self.session.measuring.numbers)
         self.numbers.blockSignals(False)
+
+    def _show_corrections(self) -> None:
+        """Offer to learn from a result that was painted on, and say what was taken from it."""
+        correcting = self.session.correcting
+        layer = correcting.layer
+        self.learn.setVisible(layer is not None)
+        explain(self.learn, correcting.cannot, LEARN)
+        text = correcting.words if layer is None else EDITED.format(printable(layer.name))
+        self.edited.setText(text)
+        self.edited.setVisible(bool(text))
 
     def _show_classes(self, table: Table | None) -> None:
         self.table.setVisible(table is not None and len(table) > 0)
@@ -163,14 +172,6 @@ class ResultsPanel(Panel):
         path, _ = QFileDialog.getSaveFileName(self, "Write the report", f"{adapter.layer_title}.html", HTML)
         if path:
             self.session.reporting.start(Path(path))
-
-
-def _fill(box: QComboBox, layers: Sequence[Labels], chosen: Labels | None) -> None:
-    """Let the user choose one of the layers."""
-    box.clear()
-    for layer in layers:
-        box.addItem(printable(layer.name), layer)
-    box.setCurrentIndex(next((n for n, layer in enumerate(layers) if layer is chosen), -1))
 
 
 def _with_suffix(path: str, kind: str) -> Path:

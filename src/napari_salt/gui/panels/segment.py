@@ -22,6 +22,7 @@ SLICE = "Segment the slice that is shown (Shift-S)."
 STACK = "Segment all slices (Shift-D); they appear as they are done."
 RANGE = "Segment the slices named on the left."
 RESUME = "Go on with the slices that are left."
+UNSURE = "Also make an image layer of where the model is unsure: dark is sure, bright could be another class."
 GB = 1e9
 
 
@@ -68,6 +69,9 @@ class SegmentPanel(Panel):
             "Also make an image layer of probabilities for each class.",
             lambda on: setattr(options, "probabilities", on),
         )
+        self.uncertainty = checkbox(
+            "uncertainty layer", UNSURE, lambda on: setattr(options, "uncertainty", on)
+        )
         self.limit = QDoubleSpinBox()
         self.limit.setRange(0.0, 1000.0)
         self.limit.setSuffix(" GB")
@@ -79,6 +83,7 @@ class SegmentPanel(Panel):
         form.addRow(row(self.range, self.run_range))
         self.cleaning.add_to(form)
         form.addRow(self.probabilities)
+        form.addRow(self.uncertainty)
         form.addRow("in memory to", self.limit)
         form.addRow("beyond it in", self.folder)
         form.addRow(self.place)

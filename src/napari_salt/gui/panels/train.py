@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QProgressBar
+from qtpy.QtWidgets import QApplication, QProgressBar
 
 from napari_salt.gui.panels._options import OptionControls
 from napari_salt.gui.panels._panel import Fold, Panel, button, checkbox, explain, row, words
 from napari_salt.gui.panels._plot import TrainingPlot
 from napari_salt.gui.panels._runs import RunList
+from napari_salt.session._command_line import command_lines
 from napari_salt.terms.config import SaltConfig
 from napari_salt.terms.methods import METHODS
 from napari_salt.terms.options import options_of
@@ -22,6 +23,7 @@ __all__ = ["TrainPanel"]
 
 TRAIN = "Adapt the model to what is painted now (Shift-T). Go on working meanwhile."
 PREVIEW = "Show what is found around the centre of the view."
+COPY = "Copy the command lines that train and segment with the settings of this panel."
 STOP = "End after this step and keep the best adapter (Shift-T)."
 
 
@@ -82,6 +84,18 @@ class TrainPanel(Panel):
         self.budget.add_to(form, "minutes")
         self.details.add_to(form)
         form.addRow(self.go_on)
+        self.copy = button("Copy as command line", COPY, self._copy)
+        self.copied = words()
+        self.copied.hide()
+        form.addRow(self.copy)
+        form.addRow(self.copied)
+
+    def _copy(self) -> None:
+        """Put the command lines into the clipboard, and show them."""
+        text = command_lines(self.session)
+        QApplication.clipboard().setText(text)
+        self.copied.setText(f"Copied:\n{text.strip()}")
+        self.copied.show()
 
     def refresh(self) -> None:
         """Show the session's state."""
@@ -110,7 +124,7 @@ class TrainPanel(Panel):
         self.plot.show_history(history, names, colors, earlier)
         self.runs.refresh()
         self.set_state(self._summary())
-        self.words.setText(training.words())
+        self.words.setText(_listed(training.words()))
         self.words.setVisible(bool(self.words.text()))
         if session.options.train.unpainted == "ignore":
             self.words.setToolTip("Unpainted pixels are unknown: only painted ones are scored.")
@@ -124,3 +138,9 @@ class TrainPanel(Panel):
         if training.history.steps:
             return "trained, not scored"
         return "adapter loaded" if session.adapter else "not trained yet"
+
+
+def _listed(text: str) -> str:
+    """Several lines as items of a list, since each may take several lines of the panel."""
+    lines = text.splitlines()
+    return "\n".join(f"• {line}" for line in lines) if len(lines) > 1 else text
