@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from napari_salt.session._adapter_file import LoadedAdapter
     from napari_salt.session._flat_stack import PaintSnapshot
     from napari_salt.session._image_source import ImageSource
+    from napari_salt.session._paint import PaintTable
     from napari_salt.session._state import SessionState
+    from napari_salt.terms.config import TrainConfig
 
 __all__ = ["Training"]
 
@@ -126,21 +128,10 @@ class Training(SessionJob):
         go_on = session.options.go_on and session.adapter is not None
         if not go_on and not session.may_discard_adapter():
             return
-        snapshot = session.paint.snapshot(session.marks)
         self._learnt = session.paint.counts
-        objects = session.options.train.painted == "objects"
-        names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
-        colors = {info.value: info.color for info in session.classes}
         try:
-            others = session.other_pairs
-            pairs = [
-                (session.source, snapshot),
-                *((pair.source, pair.snapshot(session.marked.get(pair.labels))) for pair in others),
-            ]
-            group = common_group([(source.layer.name, source.group) for source, _ in pairs])
-            plane = session.plane
-            slices = _slices(pairs) if plane == "z" else None
-            config = replace(session.options.train_config(slices, names, colors, group), plane=plane)
+            pairs = self._pairs(session.source, session.paint)
+            config = self._config(pairs)
             for source, paint in pairs:
                 session.autosave.paint(paint, source.layer.name)
         except SaltError as error:
@@ -151,25 +142,48 @@ class Training(SessionJob):
         self._file, self._kept, self._candidate = None, go_on, None
         self._begin("SALT training")
         self.note = "loading the base model"
-        session.run(
-            "train",
-            Train(
-                stacks=tuple(
-                    PaintedStack(
-                        image=session.engine.offer(source.stack),
-                        labels=session.engine.offer(paint),
-                        pixel_size=source.pixel_size,
-                        voxels=source.voxels,
-                        marks=paint.marks,
-                    )
-                    for source, paint in pairs
-                ),
-                config=config,
-                init=session.engine.offer_adapter(session.adapter.digest, session.adapter.content)
-                if go_on and session.adapter
-                else None,
-                strokes_known=session.labels in self._asked,
-            ),
+        session.run("train", self._job(pairs, config, session.adapter if go_on else None))
+
+    def _pairs(self, source: ImageSource, paint: PaintTable) -> list[tuple[ImageSource, PaintSnapshot]]:
+        """Images with copies of their paint: the current one, and those that were kept beside it."""
+        session = self._session
+        others = session.other_pairs
+        return [
+            (source, paint.snapshot(session.marks)),
+            *((pair.source, pair.snapshot(session.marked.get(pair.labels))) for pair in others),
+        ]
+
+    def _config(self, pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> TrainConfig:
+        session = self._session
+        objects = session.options.train.painted == "objects"
+        names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
+        colors = {info.value: info.color for info in session.classes}
+        group = common_group([(source.layer.name, source.group) for source, _ in pairs])
+        slices = _slices(pairs) if session.plane == "z" else None
+        return replace(session.options.train_config(slices, names, colors, group), plane=session.plane)
+
+    def _job(
+        self,
+        pairs: Sequence[tuple[ImageSource, PaintSnapshot]],
+        config: TrainConfig,
+        init: LoadedAdapter | None,
+    ) -> Train:
+        session = self._session
+        stacks = [
+            PaintedStack(
+                image=session.engine.offer(source.stack),
+                labels=session.engine.offer(paint),
+                pixel_size=source.pixel_size,
+                voxels=source.voxels,
+                marks=paint.marks,
+            )
+            for source, paint in pairs
+        ]
+        return Train(
+            stacks=tuple(stacks),
+            config=config,
+            init=session.engine.offer_adapter(init.digest, init.content) if init else None,
+            strokes_known=session.labels in self._asked,
         )
 
     def on_message(self, message: Any) -> None:
