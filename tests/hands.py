@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QScrollArea,
+    QSlider,
     QWidget,
 )
 from superqt import QCollapsible
@@ -282,6 +283,11 @@ class Hands(Eyes):
         """Strike a key; it goes to the widget with the focus."""
         QTest.keyClick(to or QApplication.focusWidget() or self.canvas, key, keys)
         self.rest()
+
+    def slide(self, what: str, *struck: Any) -> None:
+        """Strike keys on the slider that `what` names."""
+        for key in struck:
+            self.key(key, to=self.find(QSlider, what))
 
     def drop(self, path: Path) -> None:
         """Drop a file from the file manager on the canvas."""

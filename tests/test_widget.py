@@ -221,14 +221,28 @@ def test_the_slice_to_paint_next_is_one_click_away(painted):
     assert painted.viewer.dims.current_step[0] == 4
 
 
-def test_without_the_adapter_the_base_is_shown(painted):
+def test_so_much_of_the_adapter_is_applied_as_the_slider_says(painted, tmp_path):
+    hands = painted.hands
     painted.train(30)
     painted.segment()
-    painted.hands.tick("with adapter", on=False)
+    hands.slide("strength", KEYS.Key_Home)
+    assert hands.reads("0 %", "Model")
     painted.segment()
-    layers = {layer.name: layer for layer in painted.viewer.layers}
-    assert "discs class 1 (base alone)" in layers
-    assert (layers["discs class 1 (base alone)"].data != layers["discs class 1"].data).any()
+    hands.slide("strength", *[KEYS.Key_PageUp] * 10)
+    assert hands.reads("50 %", "Model")
+    painted.segment()
+    layers = {layer.name: layer.data for layer in painted.viewer.layers}
+    whole, half, none = (layers[f"discs class 1{how}"] for how in ("", " (strength 0.5)", " (base alone)"))
+    assert (none != whole).any()
+    assert (half != whole).any()
+    assert not hands.enabled("Save...", "Share")
+    assert "press Apply" in hands.tooltip("Save...", "Share")
+    hands.press("Apply", "Model")
+    painted.finish()
+    hands.wait(lambda: hands.reads("100 %", "Model"))
+    painted.save(tmp_path / "half.salt.safetensors")
+    kept = AdapterCard.read(tmp_path / "half.salt.safetensors")
+    assert kept.training["strength"] == 0.5
 
 
 def test_a_damaged_adapter_is_refused_and_the_old_one_stays(painted, tmp_path):

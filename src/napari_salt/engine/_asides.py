@@ -113,7 +113,7 @@ class Asides:
         if request.adapter is None:
             return None
         adapter = self._kept.adapter(request.adapter)
-        segmenter = self._kept.segmenter(request.adapter, request.device, adapted=request.adapted)
+        segmenter = self._kept.segmenter(request.adapter, request.device, request.strength)
         reader = self._kept.reader(request.image, adapter.preprocess, request.pixel_size)
         return preview(segmenter, reader, adapter.shown_values, request.index, request.centre)
 

@@ -48,6 +48,7 @@ class Jobs:
             messages.Suggest: self._suggest,
             messages.Measure: self._measure,
             messages.Write: self._write,
+            messages.Rescale: self._rescale,
         }
         runs[type(job)](job)
 
@@ -105,7 +106,7 @@ class Jobs:
             pixel_size=job.pixel_size,
             voxels=job.voxels,
             between=self._asides.between_tiles,
-            segmenter=self._kept.segmenter(job.adapter, job.config.device, adapted=job.adapted),
+            segmenter=self._kept.segmenter(job.adapter, job.config.device, job.strength),
         )
         for result in events:
             kept = result if job.probabilities else replace(result, probabilities=result.probabilities[:0])
@@ -124,7 +125,7 @@ class Jobs:
             job.config,
             pixel_size=job.pixel_size,
             between=self._asides.between_tiles,
-            segmenter=self._kept.segmenter(job.adapter, job.config.device, adapted=True),
+            segmenter=self._kept.segmenter(job.adapter, job.config.device),
         )
         for done, event in enumerate(events, start=1):
             self._link.send(
@@ -161,6 +162,11 @@ class Jobs:
         for done in write_planes(job.path, job.layout, (labels[index] for index in range(len(labels)))):
             self._link.send(messages.Written(done=done, total=len(labels)))
             check_stop()
+
+    def _rescale(self, job: messages.Rescale) -> None:
+        self._fetch_base(self._kept.adapter(job.adapter).base_model)
+        content = self._kept.rescaled(job.adapter, job.strength).to_bytes()
+        self._link.send(messages.Rescaled(adapter=content))
 
     def _fetch_base(self, reference: str) -> None:
         """Download a base of the registry that is not on this machine yet."""

@@ -59,14 +59,21 @@ class Kept:
 
         return self._adapters.get(digest, lambda: Adapter.from_bytes(self._link.adapter_file(digest)))
 
-    def segmenter(self, digest: str, device: str, *, adapted: bool) -> Segmenter:
-        """The base with the adapter; if not `adapted`, without its changes of the base."""
+    def segmenter(self, digest: str, device: str, strength: float = 1.0) -> Segmenter:
+        """The base with the adapter; with `strength` 0, without its changes of the base."""
         from napari_salt.core.devices import resolve_device
 
         def make() -> Segmenter:
-            return self.adapter(digest).build(resolve_device(device), adapted=adapted).merged()
+            adapter = self.adapter(digest) if strength in (0, 1) else self.rescaled(digest, strength)
+            return adapter.build(resolve_device(device), adapted=strength > 0).merged()
 
-        return self._segmenters.get((digest, device, adapted), make)
+        return self._segmenters.get((digest, device, strength), make)
+
+    def rescaled(self, digest: str, strength: float) -> Adapter:
+        """The adapter with another strength, as an adapter."""
+        from napari_salt.core.adapt.mixing import mix
+
+        return mix([self.adapter(digest)], [1.0], strength=strength)
 
     def reader(
         self, info: messages.StackInfo, preprocess: Preprocess, pixel_size: float | None

@@ -44,6 +44,8 @@ __all__ = [
     "ReadAdapter",
     "ReadSlice",
     "Request",
+    "Rescale",
+    "Rescaled",
     "Segment",
     "SliceRead",
     "SliceScored",
@@ -109,8 +111,8 @@ class Segment:
         Micrometres per pixel of the stored slices, None if unknown.
     voxels
         Needed for planes across the slices.
-    adapted
-        False: use the base model with only what belongs to the classes taken from the adapter.
+    strength
+        How much of the adapter is applied, 0 to 1.5; 0: the base model with only what belongs to the classes.
     probabilities
         Whether to send the probabilities, too.
     """
@@ -120,7 +122,7 @@ class Segment:
     config: SegmentConfig
     pixel_size: float | None = None
     voxels: Voxels = NOTHING_KNOWN
-    adapted: bool = True
+    strength: float = 1.0
     probabilities: bool = False
 
 
@@ -132,6 +134,14 @@ class Suggest:
     adapter: str
     config: SegmentConfig
     pixel_size: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescale:
+    """Make the adapter that is the one of digest `adapter` with a `strength` (see `Segment`)."""
+
+    adapter: str
+    strength: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,14 +177,14 @@ class Look:
     """Preview the square around `centre` (y, x), in pixels, of slice `index`.
 
     During a training it shows what has been learnt so far, else what the adapter of digest `adapter` finds
-    (with `adapted` off as in `Segment`).
+    with a `strength` (see `Segment`).
     """
 
     image: StackInfo
     index: int
     centre: tuple[float, float]
     adapter: str | None = None
-    adapted: bool = True
+    strength: float = 1.0
     pixel_size: float | None = None
     device: str = "auto"
 
@@ -231,7 +241,7 @@ class AdapterRead:
     content: bytes
 
 
-Job = Train | Segment | Suggest | Measure | Write
+Job = Train | Segment | Suggest | Measure | Write | Rescale
 Answer = SliceRead | AdapterRead
 Request = Job | Look | Ask | Stop | Answer
 
@@ -257,6 +267,13 @@ class Trained:
 
     event: TrainingEvent[AdapterCard]
     adapter: bytes | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rescaled:
+    """The bytes of the file of the adapter that was asked for by `Rescale`."""
+
+    adapter: bytes
 
 
 @dataclass(frozen=True, kw_only=True)

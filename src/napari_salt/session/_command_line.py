@@ -68,8 +68,9 @@ class _Lines:
         arguments += ["--out", f"{self._name}_segmented.tif"]
         if session.options.probabilities:
             arguments += ["--probabilities", f"{self._name}_probabilities.zarr"]
-        if not session.adapted:
-            self._remark("the base model alone (with adapter: off) is for the window only")
+        if session.strength != 1:
+            mixing = f"napari-salt adapters mix {self._out} --strength {session.strength:g} -o FILE"
+            self._remark(f"the adapter of this strength: {mixing}")
         return command_line([*arguments, *self._chosen(source), *arguments_of(session.options.segment)])
 
     def _remark(self, text: str) -> None:

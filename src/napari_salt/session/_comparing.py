@@ -37,13 +37,13 @@ class Model:
         What the user reads.
     adapter
         The adapter.
-    adapted
-        Whether it is applied; else the base model alone.
+    strength
+        How much of it is applied; 0: the base model alone.
     """
 
     name: str
     adapter: LoadedAdapter = field(compare=False)
-    adapted: bool = True
+    strength: float = 1.0
 
 
 Side: TypeAlias = "Labels | Model"
@@ -87,7 +87,7 @@ class Comparing:
         others = [run for run in training.runs if not training.in_use(run)]
         return (
             Model(f"preview with {adapter.layer_title}", adapter),
-            Model("preview of the base alone", adapter, adapted=False),
+            Model("preview of the base alone", adapter, strength=0.0),
             *(Model(f"preview of training {run.text}", run.adapter) for run in others),
         )
 

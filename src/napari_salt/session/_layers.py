@@ -227,9 +227,9 @@ def holds_objects(layer: Labels) -> bool:
 
 
 def adapter_of(layer: Labels) -> str:
-    """Digest of the adapter that made the layer, or "", also if that was made by the base alone."""
+    """Digest of the adapter that made the layer, or "", also if that was made with another strength."""
     made_by = layer.metadata.get(MADE_BY, {})
-    return "" if made_by.get("base alone") else str(made_by.get("adapter", ""))
+    return "" if made_by.get("strength", 1) != 1 else str(made_by.get("adapter", ""))
 
 
 def options_of_result(layer: Labels) -> dict[str, Any]:

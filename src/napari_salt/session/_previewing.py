@@ -79,7 +79,7 @@ class Previewing:
                 index=session.current_slice,
                 centre=self._centre(),
                 adapter=session.engine.offer_adapter(adapter.digest, adapter.content) if adapter else None,
-                adapted=session.adapted if model is None else model.adapted,
+                strength=session.strength if model is None else model.strength,
                 pixel_size=session.source.pixel_size,
                 device=session.options.device,
             )

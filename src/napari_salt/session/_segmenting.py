@@ -15,6 +15,7 @@ from napari_salt.io._zarr import ZarrPlanes
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import Output
+from napari_salt.session._rescaling import strength_words
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.options import values_of
@@ -228,7 +229,7 @@ class Segmenting(SessionJob):
             config=config,
             pixel_size=source.pixel_size,
             voxels=source.voxels,
-            adapted=session.adapted,
+            strength=session.strength,
             probabilities=session.options.probabilities or session.options.uncertainty,
         )
 
@@ -251,13 +252,12 @@ class Segmenting(SessionJob):
         config = session.options.segment_config(None, None)
         digest = session.adapter.digest if session.adapter else ""
         options = session.options
-        return session.source, digest, session.adapted, config, options.probabilities, options.uncertainty
+        return session.source, digest, session.strength, config, options.probabilities, options.uncertainty
 
     def _made(self, source: ImageSource, adapter: LoadedAdapter) -> Result:
         session = self._session
         title = adapter.layer_title
-        adapted = title if session.adapted else f"{title} (base alone)"
-        name = f"{source.layer.name} {adapted}"
+        name = f"{source.layer.name} {title}{strength_words(session.strength)}"
         dtype = result_dtype(adapter.card.values, session.options.segment)
         data = self._on_disk(source, name, dtype) if self.on_disk else np.zeros(source.label_shape, dtype)
         count = len(adapter.card.classes) * session.options.probabilities + session.options.uncertainty
@@ -269,8 +269,8 @@ class Segmenting(SessionJob):
         unsure = maps.pop() if session.options.uncertainty else None
         colormap = None if session.options.segment.objects else session.colormap  # None: napari's own
         made_by: dict[str, Any] = {"adapter": adapter.digest, "options": values_of(session.options.segment)}
-        if not session.adapted:
-            made_by["base alone"] = True
+        if session.strength != 1:
+            made_by["strength"] = session.strength
         classes = adapter.card.classes
         shown = () if session.options.segment.objects else {info.value for info in adapter.card.shown_classes}
         named = [info for info in session.classes if info.value in shown]

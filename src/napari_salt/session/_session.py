@@ -28,6 +28,7 @@ from napari_salt.session._painting import Painting
 from napari_salt.session._previewing import Previewing
 from napari_salt.session._prompting import Prompting
 from napari_salt.session._reporting import Reporting
+from napari_salt.session._rescaling import Rescaling
 from napari_salt.session._saving import Saving
 from napari_salt.session._segmenting import Segmenting
 from napari_salt.session._state import Ask, SessionState
@@ -61,6 +62,7 @@ class Session(SessionState):
         self.suggesting = Suggesting(self)
         self.measuring = Measuring(self)
         self.saving = Saving(self)
+        self.rescaling = Rescaling(self)
         self.comparing = Comparing(self, self.measuring, self.training)
         self.reporting = Reporting(self, self.measuring)
         self._parts: dict[str, SessionJob] = {
@@ -69,6 +71,7 @@ class Session(SessionState):
             "suggest": self.suggesting,
             "measure": self.measuring,
             "write": self.saving,
+            "rescale": self.rescaling,
         }
         self.previewing = Previewing(self)
         self.swiping = Swiping(self, self.comparing, self.previewing)
@@ -155,8 +158,8 @@ class Session(SessionState):
 
     def save_adapter(self, path: Path, **texts: str) -> bool:
         """Save the adapter with `texts` (name, description, author, license); True if it is saved."""
-        if self.adapter is None:
-            self.problem.emit("there is no adapter to save; train one first", "adapter")
+        if self.adapter is None or self.unsavable:
+            self.problem.emit(self.unsavable or "there is no adapter to save; train one first", "adapter")
             return False
         if path.suffix != ".safetensors":
             path = path.with_name(f"{path.name}.salt.safetensors")
@@ -171,14 +174,22 @@ class Session(SessionState):
         self.training.saved(LoadedAdapter(content, card, path))
         return True
 
+    @property
+    def unsavable(self) -> str:
+        """Why the adapter, which would be saved as it is, is not what is shown; or ""."""
+        if self.strength == 1:
+            return ""
+        shown = f"{100 * self.strength:.0f} %"
+        return f"the strength is {shown} (Model): press Apply to save an adapter of that, or go back to 100 %"
+
     def reset_adapter(self) -> None:
         """Go back to the base model."""
         if self.may_discard_adapter():
             self.set_adapter(None)
 
     def set_adapter(self, adapter: LoadedAdapter | None) -> None:
-        """Use `adapter`, or none."""
-        self.adapter = adapter
+        """Use `adapter` as it is, or none."""
+        self.adapter, self.strength = adapter, 1.0
         if adapter is not None and split_size(adapter.card.base_model)[0] in BASES:
             self.options.base = adapter.card.base_model
         self.suggesting.clear()
@@ -188,15 +199,14 @@ class Session(SessionState):
 
     def bring_back(self, number: int) -> None:
         """Use the adapter of training `number` of this session again."""
-        kept = any(self.training.in_use(run) for run in self.training.runs)
         if self.busy:
             self.problem.emit(self.busy, "train")
-        elif kept or self.may_discard_adapter():
+        elif self.training.lists_the_adapter or self.may_discard_adapter():
             self.set_adapter(self.training.show_run(number).adapter)
 
-    def compare(self, adapted: bool) -> None:  # noqa: FBT001 (a checkbox's state)
-        """Preview and segment with the adapter, or with the base model alone."""
-        self.adapted = adapted
+    def set_strength(self, strength: float) -> None:
+        """Preview and segment with so much of the adapter, 0 (the base model alone) to 1.5."""
+        self.strength = strength
         self.previewing.refresh()
         self.changed.adapter.emit()
 

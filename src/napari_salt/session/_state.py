@@ -44,6 +44,7 @@ JOBS = {
     "suggest": "looking for slices to paint",
     "measure": "measuring",
     "write": "saving labels",
+    "rescale": "changing the adapter",
 }
 """What is done in each job."""
 
@@ -112,7 +113,7 @@ class SessionState:
         self.labels: Labels | None = None
         self.pairs: tuple[Pair, ...] = ()
         self.adapter: LoadedAdapter | None = None
-        self.adapted = True
+        self.strength = 1.0
         self.class_names: dict[int, str] = {}
         self.added_classes: set[int] = set()
         self.marked: WeakKeyDictionary[Labels, dict[int, Unpainted]] = WeakKeyDictionary()
@@ -303,8 +304,8 @@ class SessionState:
         return answer == "Discard"
 
     def adopt(self, content: bytes, card: AdapterCard) -> None:
-        """Use an adapter that the running training has sent."""
-        self.adapter = LoadedAdapter(content, card)
+        """Use an adapter that the engine has sent, as it is."""
+        self.adapter, self.strength = LoadedAdapter(content, card), 1.0
         self.changed.adapter.emit()
 
     def run(self, kind: str, job: Job) -> None:

@@ -215,6 +215,11 @@ class Training(SessionJob):
             self.runs.append(Run(number, self.history, adapter, len(self._learnt)))
         self._running = False
 
+    @property
+    def lists_the_adapter(self) -> bool:
+        """Whether the session's adapter is that of a training that can be brought back."""
+        return any(self.in_use(run) for run in self.runs)
+
     def in_use(self, run: Run) -> bool:
         """Whether the session's adapter is that of `run`, saved or not."""
         adapter = self._session.adapter

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFileDialog
+from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSlider
 
-from napari_salt.gui.panels._panel import Panel, button, checkbox, explain, plain_tip, row, words
+from napari_salt.gui.panels._panel import Panel, button, explain, plain_tip, row, words
 from napari_salt.session._guard import connect
+from napari_salt.session._rescaling import strength_words
 from napari_salt.terms.card import class_names
 from napari_salt.terms.methods import METHODS
 from napari_salt.terms.registry import BASES, BaseSpec
@@ -25,7 +26,9 @@ __all__ = ["ModelPanel"]
 ADAPTER_FILES = "SALT adapters (*.safetensors)"
 LOCAL = "local file..."
 RESET = "Give up the adapter and go back to the base model."
-COMPARE = "Off: preview and segment by the base model alone, for comparison."
+STRENGTH = "How much of the adapter is applied in previews and segmentations; 0 %: the base model alone."
+APPLY = "Go on with an adapter of this strength, which can be saved."
+PERCENT, MOST_PERCENT, STEP_PERCENT = 100, 150, 5
 CHECKPOINTS = "Checkpoints (*.pth *.pt)"
 MAX_SHOWN_TITLE, MAX_SHOWN_TEXT = 100, 600
 MAX_HEADER_TITLE = 30
@@ -53,17 +56,20 @@ class ModelPanel(Panel):
         self.card.setTextFormat(Qt.TextFormat.RichText)
         self.load = button("Load...", "Load an adapter file (or drop one on napari).", self._load)
         self.reset = button("Reset", RESET, session.reset_adapter)
-        self.compare = checkbox(
-            "with adapter",
-            COMPARE,
-            session.compare,
-            on=True,
-        )
+        self.strength = QSlider(Qt.Orientation.Horizontal)
+        self.strength.setRange(0, MOST_PERCENT)
+        self.strength.setSingleStep(STEP_PERCENT)
+        self.strength.setPageStep(STEP_PERCENT)
+        self.strength.setValue(PERCENT)
+        self.strength.setToolTip(STRENGTH)
+        connect(self.strength.valueChanged, self._set_strength)
+        self.percent = QLabel(f"{PERCENT} %")
+        self.apply = button("Apply", APPLY, session.rescaling.start)
         self.form.addRow("base", self.base)
         self.form.addRow("device", self.device)
         self.form.addRow(self.card)
         self.form.addRow(row(self.load, self.reset))
-        self.form.addRow(self.compare)
+        self.form.addRow("strength", row(self.strength, self.percent, self.apply))
         self.refresh()
 
     def refresh(self) -> None:
@@ -76,7 +82,10 @@ class ModelPanel(Panel):
         none = "there is no adapter"
         explain(self.reset, session.busy or ("" if adapter else none), RESET)
         explain(self.load, session.busy, "Load an adapter file (or drop one on napari).")
-        self.compare.setEnabled(adapter is not None)
+        self.strength.setEnabled(adapter is not None)
+        self.strength.setValue(round(PERCENT * session.strength))
+        self.percent.setText(f"{self.strength.value()} %")
+        explain(self.apply, session.rescaling.cannot, APPLY)
         self.base.setEnabled(not session.job)
         self.set_state(f"{self._shown_base()}, {self._shown_adapter()}")
 
@@ -90,7 +99,7 @@ class ModelPanel(Panel):
         if adapter is None:
             return "no adapter"
         title = shortened(adapter.title, MAX_HEADER_TITLE)
-        return f"adapter {title}" if self.session.adapted else f"without {title}"
+        return f"adapter {title}{strength_words(self.session.strength)}"
 
     def _show_bases(self) -> None:
         """Say where the weights of each base are, and which base is chosen."""
@@ -111,6 +120,10 @@ class ModelPanel(Panel):
     def _choose_device(self, device: str) -> None:
         self.session.options.device = device
         self.session.previewing.refresh()
+
+    def _set_strength(self, percent: int) -> None:
+        if percent != round(PERCENT * self.session.strength):
+            self.session.set_strength(percent / PERCENT)
 
     def _load(self) -> None:
         path, _ = QFileDialog.getOpenFileName(self, "Load a SALT adapter", "", ADAPTER_FILES)

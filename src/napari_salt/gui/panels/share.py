@@ -44,7 +44,7 @@ class SharePanel(Panel):
     def refresh(self) -> None:
         """Show where the adapter is."""
         adapter = self.session.adapter
-        explain(self.save, "" if adapter else "there is no adapter", SAVE)
+        explain(self.save, self.session.unsavable if adapter else "there is no adapter", SAVE)
         if adapter is None:
             self.file.setText("There is no adapter yet: train one (3 Train), or load one (Model).")
             self.set_state("nothing yet")
