@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["ELSEWHERE", "FAULTS", "Fault", "ProjectTraining"]
 
 FAULTS = (InputError, MemoryError, OSError)
-"""What is reported of a file, while the work goes on; faults of adapter, base or device concern all of them."""
+"""What is reported of a file, while the work goes on; faults of adapter, base or device concern all files."""
 ELSEWHERE = ("device",)
 """Settings that change where something is computed, and not what."""
 
