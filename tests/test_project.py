@@ -358,6 +358,14 @@ def test_objects_are_counted_by_their_numbers_and_an_image_named_twice_is_done_o
         assert int(row["voxels"]) == np.count_nonzero(found)
 
 
+def test_a_device_that_is_not_there_is_told_once(here, capsys):
+    tiny.adapter((7,)).save("a.safetensors")
+    text = 'output = "out"\nsegment = ["images/s1.tif"]\nadapter.file = "a.safetensors"\n'
+    Path("project.toml").write_text(f'{text}segmenting.device = "cuda:99"\n')
+    assert main(["run", "project.toml"]) == 2
+    assert capsys.readouterr().err.count("not available") == 1
+
+
 def test_an_adapter_in_an_output_folder_that_is_made(here):
     text = FILE.replace('author = "somebody"', 'file = "results/deep/a.safetensors"')
     Path("project.toml").write_text(text.replace('segment = ["images/*.tif"]', ""))

@@ -25,7 +25,7 @@ from napari_salt.cli._project_files import PairSource, made_folder, pairs_of, se
 from napari_salt.cli._project_state import ProjectState, digest_of, plain_values
 from napari_salt.cli._terminal import tell
 from napari_salt.terms.config import TrainConfig
-from napari_salt.terms.errors import InputError, SaltError
+from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import values_of
 from napari_salt.terms.project import Project
 from napari_salt.terms.project_parts import opening_of
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ELSEWHERE", "FAULTS", "Fault", "ProjectTraining"]
 
-FAULTS = (SaltError, MemoryError, OSError)
-"""What is reported of a file, while the work goes on with the others."""
+FAULTS = (InputError, MemoryError, OSError)
+"""What is reported of a file, while the work goes on; faults of adapter, base or device concern all files."""
 ELSEWHERE = ("device",)
 """Settings that change where something is computed, and not what."""
 
