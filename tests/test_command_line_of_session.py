@@ -88,7 +88,12 @@ def test_what_is_not_in_a_file_has_a_clear_place(session):
     assert (str(options.image), str(options.labels)) == ("IMAGE", "LABELS")
     assert options.slices == (1, 2, 3)
     assert not hasattr(options, "class_names")
-    for word in ("IMAGE: the file of layer cells", "LABELS: save the layer paint", "slices 2 are", "comma"):
+    for word in (
+        "IMAGE: no file of the layer cells",
+        "LABELS: no file of the layer paint",
+        "slices 2 are",
+        "comma",
+    ):
         assert any(word in remark for remark in remarks), (word, remarks)
 
 

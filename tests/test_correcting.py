@@ -99,10 +99,10 @@ def test_erasing_on_a_complete_slice_erases_the_paint(session, result):
     session.correcting.take()
     assert not labels.data[0, 2:4].any()
     assert session.options.train.unpainted == "background"
-    assert "8 pixels on 1 slice," in session.correcting.words
+    assert "8 pixels on 1 slice taken" in session.correcting.words
     paint(session, result, 0, slice(2, 3), slice(2, 6), 1)  # what was taken is not taken again
     session.correcting.take()
-    assert "4 pixels on 1 slice," in session.correcting.words
+    assert "4 pixels on 1 slice taken" in session.correcting.words
 
 
 def test_what_is_undone_is_not_learnt(session, result):

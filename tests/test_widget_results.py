@@ -85,7 +85,7 @@ def test_a_corrected_result_is_learnt_from(painted, tmp_path):
     corrected = np.array(result.data)
     changed = found != corrected
     hands.press("Learn from this", "Results")
-    assert f"{changed.sum()} pixels on 1 slice," in desk.problems[-1]
+    assert f"{changed.sum()} pixels on 1 slice taken" in desk.problems[-1]
     np.testing.assert_array_equal(result.data, corrected)
     background = desk.session.options.background_label
     expected = np.where(changed, np.where(corrected == 0, background or 0, corrected), paint)

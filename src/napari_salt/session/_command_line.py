@@ -87,22 +87,25 @@ class _Lines:
             self._remark(
                 f"the window works on level {source.level} of {source.layer.name}, this on its finest"
             )
-        return self._path(source.layer, word, "the file of layer")
+        return self._path(source.layer, word)
 
     def _labels(self, layer: Layer | None, number: int = 1) -> str:
         word = LABELS if number == 1 else f"{LABELS}{number}"
         if layer is None:
             self._remark(f"{word}: the file of the painted labels")
             return word
-        path = self._path(layer, word, "save the layer")
+        path = self._path(layer, word)
         if path != word:
             self._remark(f"{path}: if you have painted since it was opened, save the layer first")
         return path
 
-    def _path(self, layer: Layer, word: str, what: str) -> str:
+    def _path(self, layer: Layer, word: str) -> str:
         path = layer.metadata.get(FILE) or layer.source.path
         if not path:
-            self._remark(f"{word}: {what} {layer.name} (File > Save Selected Layers), and put its path here")
+            self._remark(
+                f"{word}: no file of the layer {layer.name} is known; save it (File > Save Selected Layers), "
+                "and put its path here"
+            )
         return str(path or word)
 
     def _chosen(self, source: ImageSource | None) -> list[str]:

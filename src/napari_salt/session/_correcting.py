@@ -189,8 +189,8 @@ class Correcting:
         labels, background = self._session.labels, self._session.options.background_label
         name = "" if labels is None else printable(labels.name)
         self.words = (
-            f"taken from {printable(output.layer.name)}: {pixels:,} pixel{'s' * (pixels != 1)} on {slices} "
-            f"slice{'s' * (slices != 1)}, now painted on {name}; Ctrl-Z there takes them back"
+            f"{pixels:,} pixel{'s' * (pixels != 1)} on {slices} slice{'s' * (slices != 1)} taken from "
+            f"{printable(output.layer.name)}, now painted on {name}; Ctrl-Z there takes them back"
         )
         if background is not None and any((values == 0).any() for _, _, values in found.values()):
             self.words += f"\nwhat you erased is painted with label {background}, background"

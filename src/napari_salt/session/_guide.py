@@ -83,10 +83,10 @@ def _with_adapter(session: Session) -> Advice:
         return _advice("train", "Train again: it goes on from the adapter with the new paint.", "paint")
     if session.adapter is not None and session.adapter.path is None:
         return _advice(
-            "share", "Save the adapter, or correct a wrong slice in 2 Paint and train again.", "segment"
+            "share", "Save the adapter, or paint over what is wrong in the result to correct it.", "segment"
         )
     return _advice(
-        "share", "Send the file to a colleague, or correct a wrong slice and train again.", "segment"
+        "share", "Send the file to a colleague, or paint over what is wrong in the result.", "segment"
     )
 
 

@@ -85,7 +85,7 @@ class Fold(QCollapsible):
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802 (Qt's name)
         """Let the states of all sections begin in one column."""
         letters = self.toggleButton().fontMetrics()
-        self._line.setContentsMargins(ARROW + 14 + letters.horizontalAdvance(LONGEST_TITLE), 0, 6, 0)
+        self._line.setContentsMargins(ARROW + 20 + letters.horizontalAdvance(LONGEST_TITLE), 0, 6, 0)
         super().showEvent(event)
 
     def eventFilter(self, _watched: QObject, _event: QEvent) -> bool:  # noqa: N802 (Qt's name)

@@ -10,6 +10,8 @@ import pyqtgraph as pg
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
+from napari_salt.terms.text import shortened
+
 if TYPE_CHECKING:
     from napari_salt.session._history import History
 
@@ -136,7 +138,7 @@ def _legend(
         dice = history.curve(value)[1][-1]
         forest = history.forest.get(value)
         beside = "" if forest is None else f" (forest {forest:.2f}, dashed)"
-        name = escape(names.get(value, str(value))[:MAX_NAME])
+        name = escape(shortened(names.get(value, str(value)), MAX_NAME))
         parts.append(f"{_mark(colors.get(value, '#e6194b'))} {name} {dice:.2f}{beside}")
     parts.append(f"{_mark(LOSS)} loss")
     if others:
