@@ -149,6 +149,21 @@ def test_intensities_are_varied_only_where_they_mean_something_else_elsewhere(va
     assert set(varied) == {usual}
 
 
+def test_the_rate_is_higher_for_what_is_learnt_from_one_stack():
+    auto = replace(QUICK, learning_rate=None)
+
+    def rate(*arguments, config=auto, **options):
+        return ns.train(*arguments, config, **options).training["options"]["learning_rate"]
+
+    adapter = ns.train(IMAGE, PAINT, auto)
+    assert adapter.training["options"]["learning_rate"] == 4e-3
+    assert rate(IMAGE, paint(TRUTH, 1, 3), init=adapter) == 4e-3
+    assert rate([IMAGE, BRIGHT], [PAINT, OTHER_PAINT]) == 2e-3
+    assert rate(IMAGE, PAINT, config=replace(auto, independent=True)) == 2e-3
+    assert rate(OTHER, OTHER_PAINT, init=adapter) == 2e-3
+    assert rate(IMAGE, PAINT, config=QUICK) == QUICK.learning_rate
+
+
 def test_the_forest_is_scored_on_the_same_stack():
     stacks = training_stacks([IMAGE, BRIGHT, OTHER], [paint(TRUTH, 1), *[paint(OTHER_TRUTH, 2)] * 2])
     assert forest_held_out_dice(stacks, read_paint(stacks, TrainConfig()), TrainConfig())[1] > 0.9

@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--budget", choices=BUDGETS, default="three")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--rate", type=float, default=TrainConfig.learning_rate)
+    parser.add_argument("--rate", type=float, help="another learning rate than the default")
     parser.add_argument("--slices", type=int, help="score only so many slices of each stack")
     parser.add_argument("--keep", type=Path, help="where to write the scored slices' labels (.npy)")
     options = parser.parse_args()
@@ -120,7 +120,7 @@ def adapted(paint: Paint, config: TrainConfig, parts: Sequence[Part]) -> tuple[P
         "segmenting_seconds": round(time.monotonic() - began, 1),
         "trainable_parameters": adapter.parameter_count,
         "adapter_bytes": adapter.size_bytes,
-        "learning_rate": config.learning_rate,
+        "learning_rate": config.learning_rate or "default",
         "held_out_dice": adapter.training["held_out_dice"],
     }
 

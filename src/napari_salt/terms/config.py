@@ -229,8 +229,14 @@ class TrainConfig:
         choices=CHOICES,
     )
     salt: SaltConfig = SaltConfig()
-    learning_rate: float = option(
-        2e-3, "Highest learning rate of the schedule.", "advanced", above=0, step=0.0005
+    learning_rate: float | None = option(
+        None,
+        "Highest learning rate of the schedule. Automatic: 0.004 for one stack, 0.002 for unrelated images "
+        "and several stacks.",
+        "advanced",
+        above=0,
+        step=0.0005,
+        nothing="automatic",
     )
     batch_size: int | None = option(
         None,

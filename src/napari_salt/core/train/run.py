@@ -72,6 +72,7 @@ class Run:
     provenance: Mapping[str, Any]
     clock: Clock
     batch_size: int
+    rate: float
     advice: str
     fresh: bool
     began: float = 0.0
@@ -121,7 +122,7 @@ class Run:
 
     def _warm_start(self) -> Iterator[TrainingEvent[Adapter]]:
         """See `warm_start`; whole steps begin afterwards."""
-        rate, steps = self.config.learning_rate, int(min(WARM_STEPS, self.clock.steps / 2))
+        rate, steps = self.rate, int(min(WARM_STEPS, self.clock.steps / 2))
         try:
             for loss in warm_start(self.segmenter, self.learning, rate, steps):
                 if math.isnan(loss):
@@ -174,7 +175,7 @@ class Run:
     def _set_rate(self, fraction: float) -> float:
         """Warm up, hold and let fall, over what the warm start has left of the budget."""
         gone = (fraction - self.began) / max(1 - self.began, 1e-6)
-        rate = self.config.learning_rate * self.damping * scheduled_share(self.step, gone)
+        rate = self.rate * self.damping * scheduled_share(self.step, gone)
         set_rate(self.optimizer, rate)
         return rate
 

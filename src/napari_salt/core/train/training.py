@@ -35,6 +35,15 @@ __all__ = ["Look", "Stacks", "events_of", "train", "training_events"]
 
 logger = logging.getLogger(__name__)
 
+RATE, RATE_OF_ONE_STACK = 2e-3, 4e-3
+"""What is learnt from one stack need not hold for others.
+
+With 4e-3 instead of 2e-3 (100 steps, one view, seed 0) Dice on other slices of the stack: vertebra 0.846
+instead of 0.830, EM mitochondria 0.899 (0.885), cell borders 0.636 (0.624), ovule nuclei 0.773 (0.740),
+hippocampus 0.815 (0.690), embryo nuclei 0.880 (0.884); but hearts 0.800 (0.810), hearts of other patients
+0.390 (0.454), and hippocampi of others 0.658 (0.674).
+"""
+
 
 class Look(Protocol):
     """Previews what has been learnt so far."""
@@ -221,9 +230,11 @@ def _start(
     if init is not None:
         init.widened(segmenter, annotations.values).write_to(segmenter)
     split = hold_out(annotations.slices, config.group)
-    augmentation = Augmentation(turns=preprocess.turns)
+    augmentation, rate = Augmentation(turns=preprocess.turns), RATE
     if not config.independent and _one_stack(images, init):
-        augmentation = replace(augmentation, contrast=0.0, brightness=0.0, gamma=0.0)
+        augmentation, rate = replace(augmentation, contrast=0.0, brightness=0.0, gamma=0.0), RATE_OF_ONE_STACK
+    rate = config.learning_rate or rate
+    config = replace(config, learning_rate=rate)
     learning, everything = (
         CropSampler(readers, slices, segmenter.input_size, augmentation, config.seed)
         for slices in (split.training, annotations.slices)
@@ -245,6 +256,7 @@ def _start(
         },
         clock,
         batch_size=crops_that_fit(segmenter, config.batch_size or (1 if device.type == "cpu" else 4)),
+        rate=rate,
         advice=advice(annotations, split, FINAL_PHASE),
         fresh=init is None,
     )
