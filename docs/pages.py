@@ -5,7 +5,7 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 HERE = Path(__file__).parent
-SUFFIXES = ".md", ".png"
+SUFFIXES = ".md", ".png", ".jpg"
 
 
 def on_files(files, config):
