@@ -139,7 +139,7 @@ def painted_files(tmp_path, monkeypatch, folder):
 def test_sigterm_does_what_ctrl_c_does(painted_files, monkeypatch, capsys):
     """The best adapter so far is kept, and the exit code is that of an interruption."""
     events = []
-    show = "napari_salt.cli._commands._show"
+    show = "napari_salt.cli._train._show"
 
     def shown(event, _bar):
         events.append(event)
@@ -159,7 +159,7 @@ def test_sigterm_before_there_is_anything_to_keep(painted_files, monkeypatch, ca
     def read(*_arguments):
         signal.raise_signal(signal.SIGTERM)
 
-    monkeypatch.setattr("napari_salt.cli._commands._read_pairs", read)
+    monkeypatch.setattr("napari_salt.cli._train._read_pairs", read)
     assert main([*painted_files, "--out", "a.safetensors"]) == 130
     assert "interrupted; nothing was written" in capsys.readouterr().err
 
@@ -170,7 +170,7 @@ def test_an_adapter_whose_folder_is_gone_is_kept_elsewhere(painted_files, monkey
     def shown(_event, _bar):
         shutil.rmtree("out", ignore_errors=True)
 
-    monkeypatch.setattr("napari_salt.cli._commands._show", shown)
+    monkeypatch.setattr("napari_salt.cli._train._show", shown)
     assert main([*painted_files, "--out", "out/a.safetensors", "--steps", "2"]) == 2
     told = capsys.readouterr().err
     assert "cannot write to out: No such file or directory" in told

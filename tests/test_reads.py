@@ -11,7 +11,7 @@ import pytest
 import headless
 import napari_salt as ns
 import tiny
-from napari_salt.cli import _commands, main
+from napari_salt.cli import _inputs, _train, main
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.session._autosave import Autosave
 from napari_salt.terms.kept_stack import KeptStack, kept
@@ -52,8 +52,8 @@ def test_training_by_command_line(tiny_base, tmp_path, monkeypatch):
     save(tmp_path, IMAGE, "image.tif")
     save(tmp_path, PAINT, "paint.tif")
     reads = {"image": Counter(), "labels": Counter()}
-    for name, what in (("read_stack", "image"), ("read_labels", "labels")):
-        real = getattr(_commands, name)
+    for module, name, what in ((_inputs, "read_stack", "image"), (_train, "read_labels", "labels")):
+        real = getattr(module, name)
 
         def opened(path, real=real, counter=reads[what], **options):
             stack = real(path, **options)
@@ -66,7 +66,7 @@ def test_training_by_command_line(tiny_base, tmp_path, monkeypatch):
                 stack, data=stack.data.map_blocks(note, dtype=stack.data.dtype, meta=stack.data._meta)
             )
 
-        monkeypatch.setattr(_commands, name, opened)
+        monkeypatch.setattr(module, name, opened)
     arguments = ["image.tif", "paint.tif", "--out", "a.safetensors", "--base", "tiny", "--steps", "2"]
     assert main(["train", *arguments]) == 0
     assert Adapter.load("a.safetensors").training["painted_slices"] == [1, 3, 4]

@@ -18,7 +18,7 @@ from napari_salt.terms.options import changed, options_of
 
 TESTS = Path(__file__).parents[1]
 SURFACES = {
-    "cli": ("napari_salt.cli._commands.changed", ["test_options.py", "-k", "command_line"]),
+    "cli": ("napari_salt.cli._inputs.changed", ["test_options.py", "-k", "command_line"]),
     "panel": ("napari_salt.session._options.changed", ["test_widget_options.py", "-k", "every_option"]),
 }
 ELSEWHERE = ("base", "slices", "class_names")

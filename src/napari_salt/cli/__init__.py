@@ -36,13 +36,13 @@ READERS = ("tifffile", "nibabel.global", "pydicom", "highdicom")
 BAD_INPUT, PARTLY, INTERRUPTED, UNREAD = 2, 3, 130, 141
 VERBS = {
     "demo": "_demo",
-    "train": "_commands",
+    "train": "_train",
     "segment": "_segment",
-    "evaluate": "_commands",
+    "evaluate": "_evaluate",
     "measure": "_measure",
     "report": "_report",
     "run": "_run",
-    "suggest": "_commands",
+    "suggest": "_suggest",
     "info": "_about",
     "bases": "_about",
     "adapters": "_adapters",

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from napari_salt.cli._about import info
-from napari_salt.cli._commands import adapter_file, check_adapter_path, given_texts, load, prepare_base
+from napari_salt.cli._inputs import adapter_file, check_adapter_path, given_texts, load, prepare_base
 from napari_salt.cli._terminal import say, tell
 from napari_salt.io import read_stack
 from napari_salt.terms.card import described

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt.cli._commands import run_training, training_stacks
 from napari_salt.cli._outputs import Outputs
 from napari_salt.cli._segment import run_segmentation
 from napari_salt.cli._terminal import tell
+from napari_salt.cli._train import run_training, training_stacks
 from napari_salt.io import read_labels, read_stack, write_labels
 from napari_salt.samples import PAINTED_SLICES, nuclei3d_image, nuclei3d_labels
 from napari_salt.terms.card import AdapterCard

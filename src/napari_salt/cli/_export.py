@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from napari_salt.cli._commands import load, prepare_base
+from napari_salt.cli._inputs import load, prepare_base
 from napari_salt.cli._terminal import tell
 from napari_salt.io._write import check_folder
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt.cli._commands import label_axes
+from napari_salt.cli._inputs import label_axes
 from napari_salt.cli._terminal import begun, progress_bar, tell
 from napari_salt.io import Stack, read_labels, read_stack
 from napari_salt.io._write import check_folder

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.cli._commands import load, prepare_base, training_stacks
+from napari_salt.cli._inputs import load, prepare_base
 from napari_salt.cli._plan import segmentation_plan, training_plan
 from napari_salt.cli._project_files import Source, made_folder, seen_from, sources_of
 from napari_salt.cli._project_image import SEGMENTATIONS, ProjectImage
@@ -17,6 +17,7 @@ from napari_salt.cli._project_results import check_results, write_results
 from napari_salt.cli._project_state import ProjectState
 from napari_salt.cli._project_training import FAULTS, ProjectTraining
 from napari_salt.cli._terminal import tell
+from napari_salt.cli._train import training_stacks
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.pace import short_duration
 from napari_salt.terms.project import Project

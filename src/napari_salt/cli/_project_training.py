@@ -10,20 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_salt.cli._commands import (
-    Pair,
-    check_adapter_path,
-    judge,
-    load,
-    named,
-    prepare_base,
-    run_training,
-    training_stacks,
-)
+from napari_salt.cli._inputs import check_adapter_path, load, prepare_base
 from napari_salt.cli._outputs import state_of
 from napari_salt.cli._project_files import PairSource, made_folder, pairs_of, seen_from
 from napari_salt.cli._project_state import ProjectState, digest_of, plain_values
 from napari_salt.cli._terminal import tell
+from napari_salt.cli._train import Pair, judge, named, run_training, training_stacks
 from napari_salt.terms.config import TrainConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import values_of

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_salt.cli._commands import given, load, prepare_base, read_image, voxels_for
+from napari_salt.cli._inputs import given, load, prepare_base, read_image, voxels_for
 from napari_salt.cli._outputs import Outputs
 from napari_salt.cli._partial import PartialRun, telling_of
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, tell

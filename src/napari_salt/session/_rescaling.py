@@ -10,17 +10,26 @@ from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.errors import SaltError
 
 if TYPE_CHECKING:
-    from napari_salt.session._session import Session
+    from napari_salt.session._state import SessionState
+    from napari_salt.session._training import Training
 
 __all__ = ["Rescaling", "strength_words"]
 
 
 class Rescaling(SessionJob):
-    """Makes the adapter with the chosen strength the session's own."""
+    """Makes the adapter with the chosen strength the session's own.
 
-    def __init__(self, session: Session) -> None:
+    Parameters
+    ----------
+    session
+        The session.
+    training
+        It knows the adapters that can be brought back.
+    """
+
+    def __init__(self, session: SessionState, training: Training) -> None:
         super().__init__(session, session.changed.adapter)
-        self._owner = session
+        self._training = training
 
     @property
     def cannot(self) -> str:
@@ -33,11 +42,11 @@ class Rescaling(SessionJob):
 
     def start(self) -> None:
         """Make it; an adapter that is neither saved nor listed is asked about first."""
-        session = self._owner
+        session = self._session
         if self.cannot or session.adapter is None:
             session.problem.emit(self.cannot, "adapter")
             return
-        if session.training.lists_the_adapter or session.may_discard_adapter():
+        if self._training.lists_the_adapter or session.may_discard_adapter():
             digest = session.engine.offer_adapter(session.adapter.digest, session.adapter.content)
             self._begin("SALT adapter")
             session.run("rescale", Rescale(adapter=digest, strength=session.strength))
@@ -46,7 +55,7 @@ class Rescaling(SessionJob):
         """Handle a message of the engine."""
         if not isinstance(message, Rescaled):
             return
-        session = self._owner
+        session = self._session
         name = session.source.layer.name if session.source else "image"
         try:
             session.autosave.adapter(message.adapter, name, None)

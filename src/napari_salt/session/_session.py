@@ -62,7 +62,7 @@ class Session(SessionState):
         self.suggesting = Suggesting(self)
         self.measuring = Measuring(self)
         self.saving = Saving(self)
-        self.rescaling = Rescaling(self)
+        self.rescaling = Rescaling(self, self.training)
         self.comparing = Comparing(self, self.measuring, self.training)
         self.reporting = Reporting(self, self.measuring)
         self._parts: dict[str, SessionJob] = {
