@@ -2,8 +2,10 @@
 
 __all__ = ["SHORT_WAITS"]
 
-SHORT_WAITS = {"GOMP_SPINCOUNT": "20000"}
-"""Environment in which OpenMP's threads sleep soon instead of spinning.
+SHORT_WAITS = {"GOMP_SPINCOUNT": "0"}
+"""Environment in which OpenMP's threads sleep at once instead of spinning.
 
-Spinning threads take the processor from those that they wait for: from the GUI, and from a second program.
+Spinning threads take the processor from those that they wait for: from the GUI, and from a second program. Two
+trainings at once on two cores: 2.04 times as long a step as alone; with 20000 turns of spinning 3.6 times. Alone
+a step takes 2 % longer.
 """
