@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-PAINTED, SHOWN = 8, 15
+PAINTED, SHOWN = 8, 12
 WINDOW = (1360, 1000)
 
 
@@ -28,7 +28,7 @@ class Session:
         self.app = QApplication.instance
         self.viewer = napari.Viewer()
         self.viewer.window.resize(*WINDOW)
-        self.viewer.open_sample("napari-salt", "nuclei3d_painted")
+        self.viewer.open_sample("napari-salt", "cells")
         self.widget = open_widget(self.viewer)
         self.session = self.widget.session
         self.pause(1)
@@ -63,7 +63,7 @@ def main():
         os.environ["NAPARI_SALT_AUTOSAVE"] = folder
         at = Session(options.out)
         widget, session = at.widget, at.session
-        widget.paint.classes.table.item(0, 2).setText("nucleus")
+        at.pause(0.5)
         at.show(PAINTED)
         at.picture("widget_annotate")
 
@@ -78,13 +78,13 @@ def main():
 
         session.save_adapter(Path(folder) / "nuclei.salt.safetensors", name="nuclei")
         session.previewing.enable(False)
-        at.viewer.layers["nuclei painted"].visible = False
+        at.viewer.layers["cells painted"].visible = False
         at.show(SHOWN)
         widget.segment.stack.click()
         at.wait(lambda: not session.job)
         at.picture("widget_segment")
         at.viewer.dims.ndisplay = 3
-        at.viewer.layers["nuclei"].visible = False
+        at.viewer.layers["cells"].visible = False
         at.viewer.reset_view()
         camera_of(at.viewer).angles = (0, 25, 60)
         at.viewer.theme = "light"

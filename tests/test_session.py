@@ -16,6 +16,7 @@ from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.bases.load import load_base
 from napari_salt.engine._messages import AdapterRead, Look
 from napari_salt.session._autosave import Autosave
+from napari_salt.session._layers import CLASSES
 from napari_salt.terms.config import SegmentConfig
 
 
@@ -82,6 +83,21 @@ def test_previews_do_not_carry_the_adapter(session, loop, monkeypatch):
     assert len(looks) >= 3
     assert max(len(pickle.dumps(look)) for look in looks) < 1000 < len(session.adapter.content)
     assert 1 <= len(files) <= len({look.adapter for look in looks})
+
+
+def test_names_in_a_layer_are_those_of_its_classes_until_the_user_says_otherwise(session):
+    image, truth = tiny.discs(6)
+    session.set_image(session.viewer.add_image(image))
+    named = session.viewer.add_labels(tiny.painted(truth, 1), metadata={CLASSES: {1: "nucleus"}})
+    plain = session.viewer.add_labels(tiny.painted(truth, 1))
+    session.set_labels(named)
+    session.count_paint()
+    assert [info.name for info in session.classes] == ["nucleus"]
+    session.name_class(1, "dividing nucleus")
+    session.set_labels(plain)
+    session.set_labels(named)
+    session.count_paint()
+    assert [info.name for info in session.classes] == ["dividing nucleus"]
 
 
 def test_another_image_is_previewed_while_one_is_trained_on(session, loop):

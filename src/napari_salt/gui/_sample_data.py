@@ -31,7 +31,7 @@ def cells() -> list[LayerData]:
     """Give nuclei of a cell culture, (32, 256, 256) uint8, and two painted slices of two classes."""
     image, paint = tifffile.imread(samples.cells3d_image()), tifffile.imread(samples.cells3d_painted())
     place = {"scale": samples.CELLS3D_VOXEL, "units": ("um",) * 3}
-    return _layers(image, paint, "cells", samples.CELLS3D_CLASSES, place)
+    return _layers(image, paint, "cells", samples.CELLS3D_CLASSES, place, contrast_limits=(0, 140))
 
 
 def brain() -> list[LayerData]:
@@ -54,9 +54,10 @@ def _layers(
     name: str,
     classes: Mapping[int, str],
     place: Mapping[str, Any],
+    **shown: Any,
 ) -> list[LayerData]:
     about = {"name": f"{name} painted", "metadata": {CLASSES: dict(classes)}, **place}
-    return [(image, {"name": name, **place}, "image"), (paint, about, "labels")]
+    return [(image, {"name": name, **place, **shown}, "image"), (paint, about, "labels")]
 
 
 def _only(labels: npt.NDArray[np.uint8], slices: Sequence[int]) -> npt.NDArray[np.uint8]:

@@ -9,7 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from napari.layers import Labels
 from psygnal import Signal, SignalGroup
@@ -21,7 +21,7 @@ from napari_salt.session._autosave import Autosave
 from napari_salt.session._colors import class_color, colormap_of
 from napari_salt.session._guard import Connections, Reports
 from napari_salt.session._image_source import ImageSource
-from napari_salt.session._layers import PLACEMENT, align, new_labels
+from napari_salt.session._layers import PLACEMENT, align, names_in, new_labels
 from napari_salt.session._options import Options
 from napari_salt.session._paint import PaintTable, PaintWatch, Pair
 from napari_salt.terms.card import AdapterCard, ClassInfo
@@ -115,6 +115,7 @@ class SessionState:
         self.adapter: LoadedAdapter | None = None
         self.strength = 1.0
         self.class_names: dict[int, str] = {}
+        self._named: WeakSet[Labels] = WeakSet()
         self.added_classes: set[int] = set()
         self.marked: WeakKeyDictionary[Labels, dict[int, Unpainted]] = WeakKeyDictionary()
         self.job = ""
@@ -128,6 +129,9 @@ class SessionState:
         self._let_go_of_labels()
         self.labels = layer
         if layer is not None:
+            if layer not in self._named:  # what the user calls them afterwards stays
+                self._named.add(layer)
+                self.class_names |= {v: name[:MAX_CLASS_NAME] for v, name in names_in(layer).items()}
             self._labels_events.add(self._on_labels_replaced, layer.events.data)
             self._misfit = self.misfit
             moving = (layer, *([self.source.layer] if self.source else []))
