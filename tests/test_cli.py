@@ -22,6 +22,7 @@ from napari_salt.core.metrics import dice
 from napari_salt.core.segment.whole import segment
 from napari_salt.io import read_labels, read_stack, write_labels
 from napari_salt.terms.config import SegmentConfig, TrainConfig
+from napari_salt.terms.preprocess import Preprocess
 from stacks import names, save
 
 IMAGE, TRUTH = tiny.discs()
@@ -289,6 +290,17 @@ def test_a_dry_run_of_segmenting_counts_the_tiles_that_it_takes(adapter, capsys)
     assert (told["slices"], told["tiles"]) == (done["slices"], done["tiles"])
     assert main([*asked, "--dry-run"]) == 0
     assert "slices: 3\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("quality", "views"), [("best", 4), ("fast", 2)])
+def test_a_dry_run_counts_the_views_of_the_quality(quality, views, capsys):
+    tiny.adapter(preprocess=Preprocess(turns=True)).save("turned.safetensors")
+    asked = [*segmenting("--quality", quality, adapter="turned.safetensors"), "--json"]
+    assert main([*asked, "--dry-run"]) == 0
+    told = last_line(capsys)
+    assert told["views"] == views
+    assert main(asked) == 0
+    assert told["tiles"] == last_line(capsys)["tiles"]
 
 
 def test_quiet_tells_warnings_only_and_verbose_more(adapter, capsys):

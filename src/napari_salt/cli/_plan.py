@@ -124,13 +124,13 @@ def segmentation_plan(
     """
     from napari_salt.core.paint.likeness import unlikeness
     from napari_salt.core.segment.planes import Volume, across, cuts_wanted, reader_along, slices_along
-    from napari_salt.core.segment.stack import wanted_slices
-    from napari_salt.core.tiles import VIEWS, possible_overlap, tiles_of
+    from napari_salt.core.segment.stack import views_for, wanted_slices
+    from napari_salt.core.tiles import possible_overlap, tiles_of
 
     cuts = cuts_wanted(config, adapter.preprocess, image.voxels)
     volume = Volume(image.data, image.pixel_size, image.voxels)
     side, tiles = input_size_of(adapter.base_reference()), 0
-    views = config.views or (len(VIEWS) if adapter.preprocess.turns else 1)
+    views = len(views_for(config, adapter.preprocess))
     readers = [reader_along(volume, cut, adapter.preprocess) for cut in cuts]
     for reader in readers:
         count = len(wanted_slices(config, len(reader)))

@@ -24,11 +24,12 @@ from napari_salt.core.segment.planes import Predicted, Volume, across, cuts_want
 from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
 from napari_salt.core.segment.threads import ahead
-from napari_salt.core.tiles import VIEWS, possible_overlap, tiles_of
+from napari_salt.core.tiles import VIEWS, View, possible_overlap, tiles_of
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import check_type
 from napari_salt.terms.events import SliceResult
 from napari_salt.terms.planes import Cut, Spacing, Voxels, voxels_of
+from napari_salt.terms.preprocess import Preprocess
 from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.stack import StackLike, as_stack, label_dtype
 
@@ -170,9 +171,7 @@ class _Job:
         """Index, probabilities and number of tiles of each wanted slice."""
         adapter, config = self.adapter, self.config
         slices = wanted_slices(config, len(reader))
-        fast = config.quality == "fast"
-        most = FAST_VIEWS if fast else len(VIEWS)
-        views = VIEWS[: config.views or (most if adapter.preprocess.turns else 1)]
+        fast, views = config.quality == "fast", views_for(config, adapter.preprocess)
         if whole_job:
             warn_of_unlikeness(adapter, reader)
         with fast_cpu(), closing(ahead(reader.read, slices)) as images:
@@ -221,6 +220,12 @@ def check_arguments(adapter: Adapter, config: SegmentConfig) -> None:
     """Raise InputError for an adapter or a config of another type, such as a path."""
     check_type(adapter, Adapter, "adapter", "an Adapter, such as Adapter.load(path)")
     check_type(config, SegmentConfig, "config", "a SegmentConfig")
+
+
+def views_for(config: SegmentConfig, preprocess: Preprocess) -> Sequence[View]:
+    """Views in which slices are looked at, at most."""
+    most = FAST_VIEWS if config.quality == "fast" else len(VIEWS)
+    return VIEWS[: config.views or (most if preprocess.turns else 1)]
 
 
 def wanted_slices(config: SegmentConfig, count: int) -> Sequence[int]:
