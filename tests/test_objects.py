@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tifffile
+from skimage.measure import label
 
 import napari_salt as ns
 import tiny
 from napari_salt.cli import main
 from napari_salt.core.paint.annotations import IGNORE
 from napari_salt.core.paint.choices import choose_preprocess
-from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
+from napari_salt.core.paint.objects import BORDER, INSIDE, inside_and_border
 from napari_salt.core.paint.stacks import read_paint, training_stacks
 from napari_salt.core.segment import objects
 from napari_salt.core.segment.objects import numbered, separated
@@ -45,7 +46,7 @@ def touching_discs(count=4):
             disc = (rows - row) ** 2 + (columns - column - index) ** 2 < 9**2
             numbers[index][disc] = number
             image[index][disc] = 1000
-    edge = inside_and_border(numbers.reshape(-1, 64).astype(np.int64), 1).reshape(numbers.shape) == BORDER
+    edge = [inside_and_border(plane.astype(np.int64)) == BORDER for plane in numbers]
     image[edge] = 600
     noise = np.random.default_rng(0).normal(0, 20, image.shape)
     return (image + noise).astype(np.float32), numbers
@@ -55,7 +56,7 @@ def touching_discs(count=4):
 
 
 def test_borders_lie_inside_objects_against_others_and_background():
-    target = inside_and_border(squares((8, 14), (1, 1), (1, 7)), 1)
+    target = inside_and_border(squares((8, 14), (1, 1), (1, 7)))
     assert (target[2:6, 2:6] == INSIDE).all()
     assert (target[2:6, 8:12] == INSIDE).all()
     assert (target[2:6, [1, 6, 7, 12]] == BORDER).all()
@@ -66,7 +67,7 @@ def test_borders_lie_inside_objects_against_others_and_background():
 def test_what_is_not_known_makes_no_border():
     plane = squares((8, 14), (1, 1), (1, 7))
     plane[plane == 2] = 9  # painted background
-    target = inside_and_border(plane, 1, 9, unpainted_is_background=False)
+    target = inside_and_border(plane, 9, unpainted_is_background=False)
     assert (target[plane == 0] == IGNORE).all()
     assert (target[plane == 9] == 0).all()
     assert (target[1:7, 1:6] == INSIDE).all()
@@ -76,15 +77,19 @@ def test_what_is_not_known_makes_no_border():
 def test_an_object_that_is_nothing_but_border_is_inside():
     plane = squares((8, 8), (1, 1), side=2)
     plane[4:8, 4:8] = 2
-    target = inside_and_border(plane, 1)
+    target = inside_and_border(plane)
     assert (target[plane == 1] == INSIDE).all()
     assert set(np.unique(target[plane == 2])) == {INSIDE, BORDER}
 
 
-@pytest.mark.parametrize(("side", "width"), [(4, 1), (12, 3), (30, 7)])
-def test_large_objects_have_wide_borders(side, width):
-    assert border_width([squares((100, 100), (0, 0), (50, 50), side=side)]) == width
-    assert border_width([np.zeros((4, 4), np.int64)]) == 1
+def test_each_object_has_a_border_that_suits_its_size():
+    plane = np.zeros((50, 50), np.int64)
+    for number, (start, side) in enumerate([(1, 4), (6, 12), (19, 30)], start=1):
+        plane[start : start + side, start : start + side] = number
+    target = inside_and_border(plane)
+    for number, (side, width) in enumerate([(4, 1), (12, 2), (30, 6)], start=1):
+        inside = np.count_nonzero((target == INSIDE) & (plane == number))
+        assert inside == (side - 2 * width) ** 2, number
 
 
 def test_hundreds_of_objects_are_two_classes():
@@ -120,28 +125,44 @@ def test_the_scale_is_chosen_for_objects_not_for_their_borders():
     assert scale_for(large, "objects") == scale_for(large, "classes")
 
 
+def test_how_objects_are_divided_is_learnt_from_the_painted_ones():
+    """Round ones may be divided at a slight waist; where painted ones have a waist, only at a deep one."""
+    rows, columns = np.mgrid[:40, :80]
+    round_ones, waisted = np.zeros((2, 40, 80), np.int64)
+    for number, middle in enumerate((20, 60), start=1):
+        round_ones[(rows - 20) ** 2 + (columns - middle) ** 2 < 12**2] = number
+        for side in (-9, 9):
+            waisted[(rows - 20) ** 2 + (columns - middle - side) ** 2 < 11**2] = number
+    learnt = {}
+    for name, plane in (("round", round_ones), ("waisted", waisted)):
+        paint = read_paint(training_stacks(plane[None], plane[None]), OBJECTS)
+        learnt[name] = paint.divided
+        inside = (255 * (paint.slices[0].target == INSIDE)).astype(np.uint8)
+        found = separated((plane > 0)[None], inside[None], paint.divided)
+        assert len(np.unique(found)) == 3
+    assert learnt["round"] == 0.05
+    assert learnt["waisted"] > 0.1
+
+
 # From classes to objects
 
 
-def seen(plane, width=1):
+def seen(plane):
     """What an adapter that knows everything finds of a slice of numbered objects."""
-    target = inside_and_border(plane, width)
+    target = inside_and_border(np.asarray(plane, np.int64))
     return 0.1 + 0.7 * np.stack([target == number for number in (0, INSIDE, BORDER)]).astype(np.float32)
 
 
-def separate(plane, probabilities=None):
+def separate(probabilities):
     """Objects of a slice by itself."""
-    if probabilities is None:
-        return separated((plane > 0)[None].astype(np.uint8), None, np.zeros((1, *plane.shape), np.uint8))[0]
-    border = np.rint(255 * probabilities[BORDER]).astype(np.uint8)
-    inside = probabilities.argmax(0) == INSIDE
-    return separated((probabilities[0] < 0.5)[None].astype(np.uint8), inside[None], border[None])[0]
+    inside = np.rint(255 * probabilities[INSIDE]).astype(np.uint8)
+    return separated((probabilities[0] < 0.5)[None], inside[None])[0]
 
 
 def test_touching_objects_come_apart():
     plane = squares((10, 16), (1, 1), (1, 7))
-    assert set(np.unique(separate(plane))) == {0, 1}
-    found = separate(plane, seen(plane))
+    assert len(np.unique(final(numbered(results([plane]), borders=False)))) == 2
+    found = separate(seen(plane))
     assert len(np.unique(found)) == 3
     assert not found[plane == 0].any()
     first, second = (np.unique(found[plane == number]) for number in (1, 2))
@@ -157,7 +178,7 @@ def test_a_speck_is_no_object_and_one_without_an_inside_is():
     probabilities[:, 9, 9] = 0.1, 0.8, 0.1  # an inside of one pixel within another's
     probabilities[:, 40:46, 40:46] = sure[:, None, None]  # nothing but border
     probabilities[:, 50, 50] = sure  # a speck
-    found = separate(plane, probabilities)
+    found = separate(probabilities)
     assert len(np.unique(found)) == 4
     assert found[43, 43]
     assert not found[50, 50]
@@ -172,14 +193,16 @@ def results(planes, classes=None):
 
 
 def final(found):
-    """The numbers of each slice; checks that all slices came before."""
+    """The numbers of each slice, which come once, and after its classes."""
     found = list(found)
-    half = len(found) // 2
-    assert [result.final for result in found] == [False] * half + [True] * half
-    assert [result.index for result in found[:half]] == [result.index for result in found[half:]]
-    assert all(result.labels.dtype == np.int32 for result in found[half:])
-    assert sum(result.tiles for result in found) == half
-    return [result.labels for result in found[half:]]
+    first = [result.index for result in found if not result.final]
+    numbers = [result for result in found if result.final]
+    assert [result.index for result in numbers] == first == sorted(first)
+    places = {(result.index, result.final): place for place, result in enumerate(found)}
+    assert all(places[index, False] < places[index, True] for index in first)
+    assert all(result.labels.dtype == np.int32 for result in numbers)
+    assert sum(result.tiles for result in found) == len(first)
+    return [result.labels for result in numbers]
 
 
 def test_objects_are_those_of_the_volume():
@@ -220,6 +243,39 @@ def test_objects_end_at_a_gap():
     assert [int(plane.max()) for plane in final(numbered(apart, borders=True))] == [1, 2]
 
 
+@pytest.mark.parametrize("borders", [True, False])
+def test_a_volume_in_blocks_has_the_objects_of_the_whole(monkeypatch, borders):
+    """Columns that lean, begin and end in any slice; two of them touch in some."""
+    planes = np.zeros((40, 24, 64), np.int64)
+    for number, (first, last, left) in enumerate(
+        [(0, 40, 2), (0, 40, 11), (5, 9, 34), (14, 40, 34)], start=1
+    ):
+        for z in range(first, last):
+            lean = (0, 0 if 15 < z < 20 else 1, 0, z // 4)[number - 1]
+            planes[z, 4:12, left + lean : left + lean + 9] = number
+    whole = np.stack(final(numbered(results(planes), borders=borders)))
+    monkeypatch.setattr(objects, "BLOCK_VOXELS", 12 * 24 * 64)
+    assert objects.block_length(24 * 64) == 12
+    seen_when_told = []
+    events = []
+    for event in numbered(results(planes), borders=borders):
+        events.append(event)
+        if event.final:
+            seen_when_told.append(sum(not each.final for each in events) - event.index)
+    assert max(seen_when_told) <= (12 if borders else 40)
+    blocks = np.stack(final(iter(events)))
+    pairs = set(zip(whole.ravel().tolist(), blocks.ravel().tolist(), strict=True))
+    assert len(pairs) == len({one for one, _ in pairs}) == len({other for _, other in pairs})
+    assert len(pairs) == 1 + (4 if borders else 3)
+
+
+def test_pieces_are_those_that_the_whole_volume_has():
+    classes = np.random.default_rng(0).integers(0, 3, (6, 20, 20)) * np.indices((6, 20, 20)).sum(0) % 4
+    found = final(numbered(results(classes, classes.astype(np.uint8)), borders=False))
+    np.testing.assert_array_equal(found, label(classes, background=0, connectivity=3))
+    assert 3 < np.max(found) < 300
+
+
 def test_objects_of_two_classes_are_two():
     plane = squares((20, 30), (2, 2))
     classes = [(plane > 0).astype(np.uint8), 2 * (plane > 0).astype(np.uint8)]
@@ -230,7 +286,7 @@ def test_objects_of_two_classes_are_two():
 def test_what_the_memory_cannot_hold_is_refused_before(trained, monkeypatch):
     monkeypatch.setattr(objects, "BYTES_PER_VOXEL", 10**12)
     image, _ = touching_discs()
-    with pytest.raises(InputError, match=r"takes .* GB of memory, and .* GB are free; segment fewer slices"):
+    with pytest.raises(InputError, match=r"takes .* GB of memory, and .* GB are free; close other programs"):
         ns.segment(image, trained, SegmentConfig(objects=True))
 
 

@@ -10,6 +10,7 @@ which other ways to separate them can be tried without training.
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,9 @@ from numpy.typing import NDArray
 from sets import DATA
 
 import napari_salt as ns
-from napari_salt.core.paint.objects import BORDER, INSIDE
-from napari_salt.core.segment.objects import separated
+from napari_salt.core.segment.objects import numbered
 from napari_salt.core.segment.stack import segmentation_events
+from napari_salt.terms.events import SliceResult
 
 MISSING = f"the benchmark stacks are not there: {DATA} is missing"
 
@@ -100,7 +101,10 @@ def score(
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(options.keep / f"{name}.npz", classes=classes, chances=chances, truth=wanted)
-    found, pieces = numbered(classes, chances, unrelated=chosen.unrelated)
+    found, pieces = (
+        separate(results, adapter, chosen.scored, borders=borders, unrelated=chosen.unrelated)
+        for borders in (True, False)
+    )
     scores = {
         way: ns.evaluate_objects(objects, wanted, each_slice=chosen.unrelated).to_json()
         for way, objects in (("objects", found), ("pieces", pieces))
@@ -108,15 +112,20 @@ def score(
     return scores | {"dice": round(dice(classes, wanted), 4)}
 
 
-def numbered(
-    classes: NDArray[np.integer], chances: NDArray[np.uint8], *, unrelated: bool
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Objects as ``segment --objects`` gives them, and connected pieces of the classes."""
-    runs = [slice(i, i + 1) for i in range(len(classes))] if unrelated else [slice(None)]
-    inside, border = chances.argmax(1) == INSIDE, chances[:, BORDER]
-    found = [separated(classes[run], inside[run], border[run]) for run in runs]
-    pieces = [separated(classes[run]) for run in runs]
-    return np.concatenate(found), np.concatenate(pieces)
+def separate(
+    results: Sequence[tuple[NDArray[np.integer], NDArray[np.float32]]],
+    adapter: ns.Adapter,
+    slices: Sequence[int],
+    *,
+    borders: bool,
+    unrelated: bool,
+) -> NDArray[np.int32]:
+    """Objects as ``segment --objects`` gives them; without `borders`, connected pieces of the classes."""
+    events = (
+        SliceResult(index, labels, given, 0) for index, (labels, given) in zip(slices, results, strict=True)
+    )
+    found = numbered(events, borders=borders, divided=adapter.divided, unrelated=unrelated)
+    return np.stack([event.labels for event in found if event.final])
 
 
 def dice(classes: NDArray[np.integer], truth: NDArray[np.integer]) -> float:

@@ -86,6 +86,23 @@ class PartialRun:
         with writing(self.folder), whole_file(self._file(index)) as file:
             np.savez_compressed(file, **arrays)
 
+    def add_numbers(self, index: int, numbers: npt.NDArray[Any]) -> None:
+        """Keep the numbers of a slice's objects; they are no sign that a slice is finished.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be written.
+        """
+        with writing(self.folder):
+            self._numbers(index).parent.mkdir(exist_ok=True)
+            np.save(self._numbers(index), numbers)
+
+    def numbers(self, index: int) -> npt.NDArray[Any]:
+        """Give what `add_numbers` has kept."""
+        found: npt.NDArray[Any] = np.load(self._numbers(index), allow_pickle=False)
+        return found
+
     def read(self, index: int, name: str) -> npt.NDArray[Any]:
         """Give one of the arrays of a finished slice."""
         with np.load(self._file(index), allow_pickle=False) as arrays:
@@ -99,6 +116,9 @@ class PartialRun:
 
     def _file(self, index: int) -> Path:
         return self.folder / f"{index:07d}.npz"
+
+    def _numbers(self, index: int) -> Path:
+        return self.folder / "objects" / f"{index:07d}.npy"
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_salt.cli._inputs import given, load, prepare_base, read_image, voxels_for
 from napari_salt.cli._outputs import Outputs
@@ -157,7 +156,7 @@ def run_segmentation(
 
 @dataclass(frozen=True)
 class _Job:
-    """One segmentation: `finished` holds the slices that `partial` keeps; `numbers` the objects by slice."""
+    """One segmentation: `finished` holds the slices that `partial` keeps, `numbered` those with objects."""
 
     image: Stack
     adapter: Adapter
@@ -166,7 +165,7 @@ class _Job:
     partial: PartialRun
     finished: set[int]
     segmenter: Segmenter | None = None
-    numbers: dict[int, NDArray[Any]] = field(default_factory=dict)
+    numbered: set[int] = field(default_factory=set)
 
     @property
     def wanted(self) -> Sequence[int]:
@@ -225,14 +224,14 @@ class _Job:
                 if result.done is not None:
                     bar.update()
                 elif self.config.objects and result.final:
-                    self.numbers[result.index] = result.labels
-                    continue
+                    writing.do(self.partial.add_numbers, result.index, result.labels)
+                    self.numbered.add(result.index)
                 elif result.index not in self.finished:
                     writing.do(self._keep, result, bar)
                 if interruption.requested:
                     break
         unfinished = self.across and self.missing
-        if unfinished or (self.config.objects and len(self.numbers) < len(self.wanted)):
+        if unfinished or (self.config.objects and len(self.numbered) < len(self.wanted)):
             self.partial.discard()
             raise KeyboardInterrupt
         return tiles
@@ -252,8 +251,10 @@ class _Job:
         with LabelWriter(self.outputs.labels, self.image, n_slices, dtype, classes) as writer:
             for index in sorted(self.finished):
                 writer.fill(index)
-                labels = self.numbers.get(index)
-                writer.write(index, self.partial.read(index, "labels") if labels is None else labels)
+                objects = index in self.numbered
+                writer.write(
+                    index, self.partial.numbers(index) if objects else self.partial.read(index, "labels")
+                )
             writer.fill()
         if self.outputs.probabilities is not None:
             self._write_probabilities(self.outputs.probabilities)

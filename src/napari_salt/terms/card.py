@@ -42,6 +42,8 @@ __all__ = [
 FORMAT, FORMAT_VERSION = "napari-salt", "1"
 LATER = ("plane", "fade", "window")
 """Settings of the preprocessing that the first files did not have."""
+DIVIDED = 0.25
+"""Depth at which touching objects come apart, of an adapter that does not say."""
 MAX_CLASSES, MAX_VALUE, SHOWN_CLASSES = 255, 2**31 - 1, 8
 HEADER_LENGTH_BYTES = 8
 TEXT_FIELDS = ("name", "description", "author", "license")
@@ -85,6 +87,9 @@ class AdapterCard:
     border
         Label value of the class that is the borders of objects; 0: there is none. Where there is, the only
         other class is the insides of objects.
+    divided
+        How deep a waist must be at which touching objects come apart, 0 to 1 (see `core.paint.dividing`); of
+        no use where there are no borders.
     name, description, author, license
         Free text.
     """
@@ -98,6 +103,7 @@ class AdapterCard:
     preprocess: Preprocess
     training: Mapping[str, Any] = field(default_factory=dict)
     border: int = 0
+    divided: float = DIVIDED
     name: str = ""
     description: str = ""
     author: str = ""
@@ -177,6 +183,7 @@ class AdapterCard:
                 preprocess=made_of(Preprocess, "preprocess", parsed(metadata, "preprocess")),
                 training=parsed(metadata, "training"),
                 border=int(text_of(metadata, "border") or 0),
+                divided=float(text_of(metadata, "divided") or DIVIDED),
                 **{name: text_of(metadata, name) for name in TEXT_FIELDS},
             )
             check_tensors(shapes, dtypes, card.salt, len(card.classes))
@@ -219,7 +226,7 @@ class AdapterCard:
             "classes": json.dumps([asdict(c) for c in self.classes]),
             "preprocess": json.dumps(_as_written(self.preprocess)),
             "training": json.dumps(dict(self.training)),
-            **({"border": str(self.border)} if self.border else {}),
+            **({"border": str(self.border), "divided": str(self.divided)} if self.border else {}),
             **{name: getattr(self, name) for name in TEXT_FIELDS},
         }
 

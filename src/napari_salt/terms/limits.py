@@ -92,6 +92,7 @@ TEXTS: Mapping[str, Rule] = {
     "base_sha256": HASH,
     "weights_sha256": HASH,
     "border": _text(10, "[0-9]*", "a label value"),
+    "divided": _text(10, r"(0\.[0-9]+)?", "a number between 0 and 1"),
     "name": _text(),
     "description": _text(MAX_DESCRIPTION),
     "author": _text(),

@@ -84,6 +84,7 @@ def mix(
         tensors=tensors,
         classes=tuple(classes),
         salt=replace(first.salt, lora_rank=rank),
+        divided=max(adapter.divided for adapter in adapters),
         training=_training(adapters, weights, strength),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from napari_salt.terms.card import DIVIDED
 from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.paint_checks import check_class_count, lines_of, painted_across
@@ -71,6 +72,8 @@ class Annotations:
         Label value of each class 1..K.
     border
         Class of the borders of objects; 0 where classes are painted.
+    divided
+        At which depth touching objects come apart (see `core.paint.dividing`).
     looks_like_strokes
         Whether the paint seems to be strokes, although unpainted pixels count as background.
     """
@@ -79,6 +82,7 @@ class Annotations:
     values: tuple[int, ...]
     looks_like_strokes: bool = False
     border: int = 0
+    divided: float = DIVIDED
 
 
 def read_annotations(

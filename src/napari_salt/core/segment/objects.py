@@ -1,42 +1,52 @@
-"""From classes to numbered objects: seeds and a watershed in the whole volume."""
+"""From classes to numbered objects, in the whole volume or in overlapping blocks of a large one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from skimage.measure import label
 from skimage.segmentation import watershed
 
 from napari_salt.core.devices import check_room
-from napari_salt.core.paint.objects import BORDER, INSIDE
+from napari_salt.core.paint.dividing import depths, one_more, summits
+from napari_salt.core.paint.objects import INSIDE
 from napari_salt.core.segment.cleanup import are_neighbours
+from napari_salt.core.segment.pieces import Pieces
+from napari_salt.terms.card import DIVIDED
 from napari_salt.terms.events import SliceResult
 
-__all__ = ["check_voxels", "numbered", "separated"]
+__all__ = ["block_length", "check_voxels", "numbered", "separated"]
 
 Objects = NDArray[np.int32]
 
 SPECK = 0.02
-"""Seeds and objects smaller than this share of the size-weighted mean size are removed."""
-BYTES_PER_VOXEL = 40
-"""Memory that labelling and watershed take at once."""
+"""Objects smaller than this share of the size-weighted mean size are removed."""
+BYTES_PER_VOXEL = 110
+"""Memory that dividing one large object takes at once."""
+BLOCK_VOXELS, LEAST_SLICES = 2**25, 8
+"""Larger volumes are numbered in blocks: always of this size, so that the result depends on no computer."""
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What is kept of a slice: 6 bytes a pixel at most."""
+    """What is kept of a slice: 2 bytes a pixel."""
 
     index: int
-    classes: NDArray[np.integer]
-    inside: NDArray[np.bool_] | None = None
-    border: NDArray[np.uint8] | None = None
+    foreground: NDArray[np.bool_]
+    inside: NDArray[np.uint8]
+
+
+def block_length(plane_voxels: int) -> int:
+    """Number of slices, of so many voxels each, that are numbered at once."""
+    return max(LEAST_SLICES, BLOCK_VOXELS // plane_voxels)
 
 
 def check_voxels(voxels: int) -> None:
-    """Refuse a volume whose objects cannot be numbered in the free memory.
+    """Refuse what cannot be numbered at once in the free memory.
 
     Raises
     ------
@@ -46,16 +56,24 @@ def check_voxels(voxels: int) -> None:
     check_room(
         voxels * BYTES_PER_VOXEL,
         f"numbering the objects of {voxels / 1e6:.0f} million voxels",
-        "segment fewer slices, or close other programs",
+        "close other programs, or leave the objects unseparated",
     )
 
 
 def numbered(
-    results: Iterator[SliceResult], *, borders: bool, unrelated: bool = False, group: int | None = None
+    results: Iterator[SliceResult],
+    *,
+    borders: bool,
+    divided: float = DIVIDED,
+    unrelated: bool = False,
+    group: int | None = None,
 ) -> Iterator[SliceResult]:
-    """Yield each slice as it comes, with `final` False; after the last, all again with objects' numbers.
+    """Yield each slice as it comes, with `final` False, and again with objects' numbers once they are known.
 
-    Objects are those of a volume of neighbouring slices (see `separated`), int32, from 1.
+    Objects are those of a volume of neighbouring slices, int32, from 1: with borders those of `separated`,
+    else connected pieces of a class (see `Pieces`). With borders, a volume of more than `block_length` slices
+    is numbered in blocks that overlap by a quarter. Objects of two blocks that share most of each other there
+    are one; half of the overlap is taken from each.
 
     Parameters
     ----------
@@ -63,88 +81,140 @@ def numbered(
         Slices in the order of the stack, with classes as labels.
     borders
         Whether the probabilities are those of background, insides and borders.
+    divided
+        See `separated`.
     unrelated
         Whether slices are unrelated images, each a volume of its own.
     group
         Number of slices of one time point; no object extends over several.
     """
-    seen = []
+    run = _Blocks(divided) if borders else Pieces()
+    last = None
     for result in results:
         if result.done is not None:  # progress only
             yield result
             continue
-        seen.append(_seen(result) if borders else _Seen(result.index, result.labels))
+        if last is not None and (unrelated or not are_neighbours(last, result.index, group)):
+            yield from run.ended()
         yield replace(result, final=False)
-    used = 0
-    for volume in _volumes(seen, group, unrelated=unrelated):
-        kept = ("classes", "inside", "border") if borders else ("classes",)
-        objects = separated(*(np.stack([getattr(each, name) for each in volume]) for name in kept))
-        objects[objects > 0] += used
-        used = max(used, int(objects.max()))
-        for each, plane in zip(volume, objects, strict=True):
-            yield SliceResult(each.index, plane, np.empty((0, *plane.shape), np.float32), 0)
+        yield from run.add(result)
+        last = result.index
+    yield from run.ended()
 
 
-def separated(
-    classes: NDArray[np.integer],
-    inside: NDArray[np.bool_] | None = None,
-    border: NDArray[np.uint8] | None = None,
-) -> Objects:
-    """Objects of a volume, numbered from 1, int32, shape (Z, Y, X).
-
-    Without `inside`, connected voxels of one class (26 neighbours). Else connected insides (6 neighbours)
-    are seeds from which a watershed on the probability of a border fills the classes, so that touching
-    objects come apart; classes without a seed are objects as well, and specks are removed (see `SPECK`).
+@dataclass
+class _Blocks:
+    """Neighbouring slices that wait for numbers.
 
     Parameters
     ----------
-    classes
-        Shape (Z, Y, X), 0 is background.
-    inside
-        Bool, shape (Z, Y, X): objects without their borders; None if that is not known.
-    border
-        Probability of a border, uint8, 0 to 255, shape (Z, Y, X).
+    divided
+        See `separated`.
+    waiting
+        The first `told` of them have got theirs already.
+    before
+        The numbers that the block before has found in the first of these slices.
+    used
+        The highest number so far.
     """
-    if inside is None:
-        pieces: Objects = label(classes, background=0, connectivity=3).astype(np.int32)  # type: ignore[no-untyped-call]
-        return pieces
-    seeds = _without_specks(label(inside & (classes > 0), connectivity=1))  # type: ignore[no-untyped-call]
-    objects = watershed(border, seeds, mask=classes > 0)  # type: ignore[no-untyped-call]
-    rest = label((classes > 0) & (objects == 0), connectivity=3)  # type: ignore[no-untyped-call]
-    objects = np.where(rest > 0, rest + objects.max(), objects)  # an object without a seed
-    return _renumbered(_without_specks(objects))
+
+    divided: float
+    waiting: list[_Seen] = field(default_factory=list)
+    told: int = 0
+    before: Objects | None = None
+    used: int = 0
+
+    def add(self, result: SliceResult) -> Iterator[SliceResult]:
+        """Take a slice; give numbers to a block, but for its end, once it is there."""
+        inside = np.rint(255 * result.probabilities[INSIDE]).astype(np.uint8)
+        self.waiting.append(_Seen(result.index, result.labels > 0, inside))
+        length = block_length(inside.size)
+        if len(self.waiting) < length:
+            return
+        shared = length // 4
+        objects = self._found()
+        yield from self._results(objects, length - shared // 2)
+        self.waiting, self.before = self.waiting[-shared:], objects[-shared:].copy()
+        self.told = shared - shared // 2
+
+    def ended(self) -> Iterator[SliceResult]:
+        """Give numbers to all that wait; what comes next is another volume."""
+        if len(self.waiting) > self.told:
+            yield from self._results(self._found(), len(self.waiting))
+        self.waiting, self.told, self.before = [], 0, None
+
+    def _found(self) -> Objects:
+        foreground, inside = (
+            np.stack([getattr(seen, name) for seen in self.waiting]) for name in ("foreground", "inside")
+        )
+        objects = separated(foreground, inside, self.divided)
+        objects = _renamed(objects, _same(objects, self.before), self.used)
+        self.used = max(self.used, int(objects.max()))
+        return objects
+
+    def _results(self, objects: Objects, end: int) -> Iterator[SliceResult]:
+        for seen, plane in list(zip(self.waiting, objects, strict=True))[self.told : end]:
+            yield SliceResult(seen.index, plane, np.empty((0, *plane.shape), np.float32), 0)
 
 
-def _seen(result: SliceResult) -> _Seen:
-    """What is kept of a slice with the probabilities of background, insides and borders."""
-    inside = result.probabilities.argmax(0) == INSIDE
-    border = np.rint(255 * result.probabilities[BORDER]).astype(np.uint8)
-    return _Seen(result.index, result.labels, inside, border)
+def separated(foreground: NDArray[np.bool_], inside: NDArray[np.uint8], divided: float = DIVIDED) -> Objects:
+    """Objects of a volume, numbered from 1, int32, shape (Z, Y, X).
+
+    What is connected by faces (6 neighbours) comes apart at waists: each summit of
+    `core.paint.dividing.depths` is an object, from which a watershed goes down. Specks are removed (see
+    `SPECK`).
+
+    Parameters
+    ----------
+    foreground
+        What belongs to any object, shape (Z, Y, X).
+    inside
+        Probability of an object without its border, 0 to 255, shape (Z, Y, X).
+    divided
+        How deep a waist must be.
+    """
+    joined: Objects = label(foreground, connectivity=1).astype(np.int32)  # type: ignore[no-untyped-call]
+    objects, used = np.zeros_like(joined), 0
+    for number, place in enumerate(ndimage.find_objects(joined), start=1):
+        box = one_more(place)
+        own = joined[box] == number
+        depth = depths(own, inside[box].astype(np.float32) / 255)
+        parts = watershed(-depth, summits(depth, own, divided), mask=own)  # type: ignore[no-untyped-call]
+        objects[box][own] = parts[own] + used
+        used += int(parts.max())
+    return _without_specks(objects)
 
 
-def _volumes(seen: Sequence[_Seen], group: int | None, *, unrelated: bool) -> Iterator[Sequence[_Seen]]:
-    """Runs of neighbouring slices of one time point."""
-    start = 0
-    for end in range(1, len(seen) + 1):
-        last, after = seen[end - 1], seen[end : end + 1]
-        if unrelated or not (after and are_neighbours(last.index, after[0].index, group)):
-            yield seen[start:end]
-            start = end
+def _same(objects: Objects, before: Objects | None) -> dict[int, int]:
+    """The object of the block before that each object is; both share most voxels with each other."""
+    if before is None:
+        return {}
+    shared = objects[: len(before)]
+    both = (shared > 0) & (before > 0)
+    pairs, counts = np.unique(np.stack([shared[both], before[both]]), axis=1, return_counts=True)
+    best: tuple[dict[int, int], dict[int, int]] = ({}, {})
+    for place in np.argsort(counts, kind="stable"):  # the largest comes last, and stays
+        new, old = pairs[:, place].tolist()
+        best[0][new], best[1][old] = old, new
+    return {new: old for new, old in best[0].items() if best[1][old] == new}
 
 
-def _without_specks(objects: NDArray[np.integer]) -> NDArray[np.integer]:
+def _renamed(objects: Objects, same: dict[int, int], used: int) -> Objects:
+    """Objects with the numbers of those that they are the `same` as, or new ones above `used`."""
+    there = np.unique(objects[objects > 0]).tolist()
+    fresh = (number for number in there if number not in same)
+    names = same | {number: used + place for place, number in enumerate(fresh, start=1)}
+    numbers = np.zeros(int(objects.max()) + 1, np.int32)
+    numbers[list(names)] = list(names.values())
+    found: Objects = numbers[objects]
+    return found
+
+
+def _without_specks(objects: Objects) -> Objects:
     sizes = np.bincount(objects.ravel())
     sizes[0] = 0
     if not sizes.any():
         return objects
     typical = (sizes.astype(float) ** 2).sum() / sizes.sum()
     specks = sizes < SPECK * typical
-    return np.where(specks[objects], 0, objects)
-
-
-def _renumbered(objects: NDArray[np.integer]) -> Objects:
-    there = np.unique(objects[objects > 0])
-    numbers = np.zeros(int(objects.max()) + 1, np.int32)
-    numbers[there] = np.arange(1, len(there) + 1)
-    found: Objects = numbers[objects]
-    return found
+    return _renamed(np.where(specks[objects], 0, objects), {}, 0)

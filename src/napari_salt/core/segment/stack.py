@@ -19,7 +19,7 @@ from napari_salt.core.paint.plane_view import own_shape
 from napari_salt.core.paint.preprocess import SliceReader, Window
 from napari_salt.core.segment.cleanup import cleaned, smoothed
 from napari_salt.core.segment.memory import check_memory
-from napari_salt.core.segment.objects import check_voxels, numbered
+from napari_salt.core.segment.objects import block_length, check_voxels, numbered
 from napari_salt.core.segment.planes import Predicted, Volume, across, cuts_wanted, gathered, reader_along
 from napari_salt.core.segment.predictor import SlicePredictor
 from napari_salt.core.segment.runtime import forward_by
@@ -124,9 +124,15 @@ def segmentation_events(
     with closing(results):
         if config.objects:
             unrelated = adapter.preprocess.independent
-            check_voxels((1 if unrelated else count) * math.prod(volume.stack.shape[1:3]))
+            if adapter.border:
+                pixels = math.prod(volume.stack.shape[1:3])
+                check_voxels(pixels * (1 if unrelated else min(count, block_length(pixels))))
             yield from numbered(
-                results, borders=bool(adapter.border), unrelated=unrelated, group=config.group
+                results,
+                borders=bool(adapter.border),
+                divided=adapter.divided,
+                unrelated=unrelated,
+                group=config.group,
             )
         else:
             yield from results

@@ -69,6 +69,7 @@ class Run:
     readers: Sequence[SliceReader]
     classes: tuple[ClassInfo, ...]
     border: int
+    divided: float
     provenance: Mapping[str, Any]
     clock: Clock
     batch_size: int
@@ -239,6 +240,7 @@ class Run:
             salt=self.segmenter.salt or self.config.salt,
             classes=self.classes,
             border=self.border,
+            divided=self.divided,
             preprocess=self.readers[0].preprocess,
             training={
                 **self.provenance,

@@ -250,6 +250,7 @@ def _start(
         readers,
         class_table(annotations.values, config, init),
         annotations.border,
+        annotations.divided if init is None else max(annotations.divided, init.divided),
         {
             **provenance(images, annotations, config, split, device, mixed=any(s.marks for s in stacks)),
             "intensities": mean_profile(readers),
