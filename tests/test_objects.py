@@ -13,7 +13,7 @@ import tiny
 from napari_salt.cli import main
 from napari_salt.core.paint.annotations import IGNORE
 from napari_salt.core.paint.choices import choose_preprocess
-from napari_salt.core.paint.objects import BORDER, INSIDE, inside_and_border
+from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
 from napari_salt.core.paint.stacks import read_paint, training_stacks
 from napari_salt.core.segment import objects
 from napari_salt.core.segment.objects import numbered, separated
@@ -46,7 +46,7 @@ def touching_discs(count=4):
             disc = (rows - row) ** 2 + (columns - column - index) ** 2 < 9**2
             numbers[index][disc] = number
             image[index][disc] = 1000
-    edge = [inside_and_border(plane.astype(np.int64)) == BORDER for plane in numbers]
+    edge = [inside_and_border(plane.astype(np.int64), 1) == BORDER for plane in numbers]
     image[edge] = 600
     noise = np.random.default_rng(0).normal(0, 20, image.shape)
     return (image + noise).astype(np.float32), numbers
@@ -56,7 +56,7 @@ def touching_discs(count=4):
 
 
 def test_borders_lie_inside_objects_against_others_and_background():
-    target = inside_and_border(squares((8, 14), (1, 1), (1, 7)))
+    target = inside_and_border(squares((8, 14), (1, 1), (1, 7)), 1)
     assert (target[2:6, 2:6] == INSIDE).all()
     assert (target[2:6, 8:12] == INSIDE).all()
     assert (target[2:6, [1, 6, 7, 12]] == BORDER).all()
@@ -67,7 +67,7 @@ def test_borders_lie_inside_objects_against_others_and_background():
 def test_what_is_not_known_makes_no_border():
     plane = squares((8, 14), (1, 1), (1, 7))
     plane[plane == 2] = 9  # painted background
-    target = inside_and_border(plane, 9, unpainted_is_background=False)
+    target = inside_and_border(plane, 1, 9, unpainted_is_background=False)
     assert (target[plane == 0] == IGNORE).all()
     assert (target[plane == 9] == 0).all()
     assert (target[1:7, 1:6] == INSIDE).all()
@@ -77,19 +77,15 @@ def test_what_is_not_known_makes_no_border():
 def test_an_object_that_is_nothing_but_border_is_inside():
     plane = squares((8, 8), (1, 1), side=2)
     plane[4:8, 4:8] = 2
-    target = inside_and_border(plane)
+    target = inside_and_border(plane, 1)
     assert (target[plane == 1] == INSIDE).all()
     assert set(np.unique(target[plane == 2])) == {INSIDE, BORDER}
 
 
-def test_each_object_has_a_border_that_suits_its_size():
-    plane = np.zeros((50, 50), np.int64)
-    for number, (start, side) in enumerate([(1, 4), (6, 12), (19, 30)], start=1):
-        plane[start : start + side, start : start + side] = number
-    target = inside_and_border(plane)
-    for number, (side, width) in enumerate([(4, 1), (12, 2), (30, 6)], start=1):
-        inside = np.count_nonzero((target == INSIDE) & (plane == number))
-        assert inside == (side - 2 * width) ** 2, number
+@pytest.mark.parametrize(("side", "width"), [(4, 1), (12, 3), (30, 7)])
+def test_large_objects_have_wide_borders(side, width):
+    assert border_width([squares((100, 100), (0, 0), (50, 50), side=side)]) == width
+    assert border_width([np.zeros((4, 4), np.int64)]) == 1
 
 
 def test_hundreds_of_objects_are_two_classes():
@@ -149,7 +145,7 @@ def test_how_objects_are_divided_is_learnt_from_the_painted_ones():
 
 def seen(plane):
     """What an adapter that knows everything finds of a slice of numbered objects."""
-    target = inside_and_border(np.asarray(plane, np.int64))
+    target = inside_and_border(np.asarray(plane, np.int64), 1)
     return 0.1 + 0.7 * np.stack([target == number for number in (0, INSIDE, BORDER)]).astype(np.float32)
 
 

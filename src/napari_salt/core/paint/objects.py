@@ -2,67 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from skimage.morphology import disk
 
 from napari_salt.core.paint.annotations import IGNORE, PaintedSlice, Target
 from napari_salt.terms.errors import InputError
 
-__all__ = ["BORDER", "INSIDE", "as_one_class", "check_sizes", "inside_and_border"]
+__all__ = ["BORDER", "INSIDE", "as_one_class", "border_width", "inside_and_border"]
 
 INSIDE, BORDER = 1, 2
 """Class numbers, and label values, of objects without their borders, and of their borders."""
 
 LEAST_AREA = 4
 BORDER_SHARE = 0.2
-"""Width of a border as a share of the diameter of its object."""
+"""Width of a border as a share of the objects' diameter."""
 
 
-def inside_and_border(
-    plane: NDArray[np.int64], background: int = 0, *, unpainted_is_background: bool = True
-) -> Target:
-    """Target of a slice of objects, as the classes `INSIDE` and `BORDER`.
-
-    A border is what lies near another object or background: within a fifth of the object's diameter (of
-    the circle with its area), and at least within one pixel. An object that would be nothing but border is
-    inside as a whole.
-
-    Parameters
-    ----------
-    plane
-        Number of the object at each pixel, int64, shape (Y, X).
-    background
-        Number that is background.
-    unpainted_is_background
-        Whether 0 is background, too; else it is unknown.
-
-    Returns
-    -------
-    array
-        int16, shape (Y, X): 0, `INSIDE`, `BORDER` or `IGNORE`.
-    """
-    known = np.ones(plane.shape, bool) if unpainted_is_background else plane != 0
-    target = np.where(known, 0, IGNORE).astype(np.int16)
-    numbers, dense = np.unique(plane, return_inverse=True)
-    places = ndimage.find_objects(dense.reshape(plane.shape) + 1)
-    for number, place in zip(numbers, places, strict=True):
-        if number in (0, background):
-            continue
-        box = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in place)
-        own = plane[box] == number
-        inside = own & (_distance(known[box] & ~own) > _border_width(int(np.count_nonzero(own))))
-        target[box][own] = BORDER if inside.any() else INSIDE
-        target[box][inside] = INSIDE
-    return target
-
-
-def check_sizes(planes: Iterable[NDArray[np.int64]], background: int = 0) -> None:
-    """Refuse what looks like grey values.
+def border_width(planes: Iterable[NDArray[np.int64]], background: int = 0) -> int:
+    """Width of objects' borders in pixels, at least 1: a share of the objects' median diameter.
 
     Parameters
     ----------
@@ -83,19 +45,46 @@ def check_sizes(planes: Iterable[NDArray[np.int64]], background: int = 0) -> Non
             f"half of the {len(areas)} objects have no more than {int(np.median(areas))} pixels: these look "
             "like grey values; check that image and labels are not swapped"
         )
+    diameter = 2 * np.sqrt(np.median(areas) / np.pi) if areas else 0.0
+    return max(1, round(BORDER_SHARE * float(diameter)))
 
 
-def _border_width(area: int) -> float:
-    """Width of the border of an object of so many pixels."""
-    return max(1.0, BORDER_SHARE * 2 * math.sqrt(area / math.pi))
+def inside_and_border(
+    plane: NDArray[np.int64], width: int, background: int = 0, *, unpainted_is_background: bool = True
+) -> Target:
+    """Target of a slice of objects, as the classes `INSIDE` and `BORDER`.
 
+    A border is what lies within `width` pixels of another object or of background. An object that would
+    be nothing but border is inside as a whole.
 
-def _distance(there: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Of each pixel to the nearest that is `there`; infinite if none is."""
-    if not there.any():
-        return np.full(there.shape, np.inf)
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(~there)
-    return distance
+    Parameters
+    ----------
+    plane
+        Number of the object at each pixel, int64, shape (Y, X).
+    width
+        Width of the borders in pixels.
+    background
+        Number that is background.
+    unpainted_is_background
+        Whether 0 is background, too; else it is unknown.
+
+    Returns
+    -------
+    array
+        int16, shape (Y, X): 0, `INSIDE`, `BORDER` or `IGNORE`.
+    """
+    known = np.ones(plane.shape, bool) if unpainted_is_background else plane != 0
+    near = disk(width)  # type: ignore[no-untyped-call]
+    lowest = ndimage.minimum_filter(np.where(known, plane, plane.max() + 1), footprint=near, mode="nearest")
+    highest = ndimage.maximum_filter(np.where(known, plane, -1), footprint=near, mode="nearest")
+    objects = known & (plane != background) & (plane != 0)
+    inside = objects & (lowest == plane) & (highest == plane)
+    target = np.where(known, 0, IGNORE).astype(np.int16)
+    target[objects] = BORDER
+    target[inside] = INSIDE
+    thin = np.setdiff1d(plane[objects], plane[inside])
+    target[np.isin(plane, thin) & objects] = INSIDE
+    return target
 
 
 def as_one_class(slices: Sequence[PaintedSlice]) -> tuple[PaintedSlice, ...]:

@@ -17,7 +17,7 @@ from napari_salt.core.paint.annotations import (
     read_annotations,
 )
 from napari_salt.core.paint.dividing import dividing_depth
-from napari_salt.core.paint.objects import BORDER, INSIDE, check_sizes, inside_and_border
+from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
 from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.terms.config import TrainConfig, Unpainted
@@ -203,10 +203,10 @@ def _read_objects(stacks: Sequence[TrainingStack], config: TrainConfig, values: 
     for number, stack in enumerate(stacks):
         planes = dict(painted_planes(stack.labels, config.slices, config.unpainted, stack.marks))
         check_not_across(planes)
-        check_sizes(planes.values(), background)
+        width = border_width(planes.values(), background)
         for index, plane in planes.items():
             complete = stack.marks.get(index, config.unpainted) == "background"
-            target = inside_and_border(plane, background, unpainted_is_background=complete)
+            target = inside_and_border(plane, width, background, unpainted_is_background=complete)
             slices.append(PaintedSlice(index, target, number))
             numbers.append(plane)
     if not any((painted.target > 0).any() for painted in slices):
