@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ import tiny
 from napari_salt.cli import main
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.engine._client import ENGINE
+from napari_salt.session._autosave import KEPT, Autosave
+from napari_salt.session._flat_stack import PaintSnapshot
 from napari_salt.terms.card import AdapterCard
 from stacks import names, save
 
@@ -77,6 +80,47 @@ def test_a_full_disk_is_told_and_harms_no_file(tmp_path, folder):
     assert [name for name in names(tmp_path) if name.startswith(".")] == []
     assert {(tmp_path / name).read_bytes() for name in ("a.safetensors", "out.tif")} == {b"from before"}
     assert not list(folder.rglob("*.safetensors"))
+
+
+def test_a_clock_that_is_set_back_does_not_make_new_paint_the_oldest(tmp_path, monkeypatch):
+    class Later(datetime):
+        """A clock that is a year ahead."""
+
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(days=365)
+
+    autosave = Autosave(tmp_path)
+    planes = {0: np.ones((4, 4), np.uint8)}
+    with monkeypatch.context() as ahead:
+        ahead.setattr("napari_salt.session._autosave.datetime", Later)
+        for _ in range(KEPT):
+            autosave.paint(PaintSnapshot((1, 4, 4), planes), "before")
+    path = autosave.paint(PaintSnapshot((1, 4, 4), planes), "after")
+    saved = autosave.entries()
+    assert len(saved) == KEPT
+    assert (saved[0].path, saved[0].image) == (path, "after")
+
+
+SEGMENTING = """
+import sys, pytest, tiny
+from napari_salt.cli import main
+tiny.use(pytest.MonkeyPatch())
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_folders_that_cannot_be_written_to_do_not_stop_the_work(tmp_path, monkeypatch):
+    save(tmp_path, tiny.discs()[0], "image.tif")
+    tiny.adapter().save(tmp_path / "a.safetensors")
+    for name in ("HOME", "TMPDIR", "NAPARI_SALT_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "image.tif" / "nowhere"))
+    command = ("segment", "image.tif", "--adapter", "a.safetensors", "--out", "out.tif")
+    process = python(SEGMENTING, *command, cwd=tmp_path)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert (tmp_path / "out.tif").exists()
+    assert "Traceback" not in errors
 
 
 SAVING = """

@@ -20,6 +20,7 @@ import tiny
 from napari_salt import samples
 from napari_salt.cli import main
 from napari_salt.cli._outputs import Outputs
+from napari_salt.cli._partial import PartialRun
 from napari_salt.cli._segment import run_segmentation
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.segment.stack import segmentation_events
@@ -113,6 +114,16 @@ def test_a_resumed_run_ends_with_the_same_bytes(suffix, dtype, smooth):
             text = (other / "zarr.json").read_text().replace(f'"{other.stem}"', f'"{output.stem}"')
             (other / "zarr.json").write_text(text)
         assert contents(output) == contents(other)
+    assert not [name for name in names(Path()) if name.startswith(".")]
+
+
+def test_two_processes_do_not_write_one_output(capsys):
+    command = ["segment", "image.tif", "--adapter", str(ADAPTER), "--out", "a.tif"]
+    with PartialRun(Path("a.tif"), {}).alone():
+        assert main(command) == 2
+        assert "a.tif is being written by another napari-salt; wait" in capsys.readouterr().err
+        assert not Path("a.tif").exists()
+    assert main(command) == 0
     assert not [name for name in names(Path()) if name.startswith(".")]
 
 

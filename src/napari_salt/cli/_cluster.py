@@ -75,8 +75,8 @@ def segment_on_cluster(
     began = time.monotonic()
     _check(image, config, outputs)
     partial = PartialRun(outputs.labels, {"--dask": True, **outputs.depend_on(image, adapter, config)})
-    finished = set(partial.finished() if outputs.resume and _are_there(outputs) else ())
-    with _connected(address) as client:
+    with partial.alone(), _connected(address) as client:
+        finished = set(partial.finished() if outputs.resume and _are_there(outputs) else ())
         if not finished:
             partial.begin()
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock, Timeout
 
 from napari_salt.io._format import writing
 from napari_salt.terms.errors import InputError
@@ -40,6 +41,30 @@ class PartialRun:
         self.folder = out.with_name(f".{out.name}.partial")
         self._out = out
         self._run = json.loads(json.dumps(run))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other processes away from the output during the body.
+
+        Raises
+        ------
+        InputError
+            If another one is writing it.
+        """
+        lock = FileLock(self._out.with_name(f".{self._out.name}.lock"), timeout=0)
+        with writing(self._out):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise InputError(
+                    f"{self._out} is being written by another napari-salt; wait until it is done, or choose "
+                    "another output"
+                ) from None
+        try:
+            yield
+        finally:
+            Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
     def finished(self) -> frozenset[int]:
         """Give the slices whose files are there and complete.

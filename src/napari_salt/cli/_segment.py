@@ -137,10 +137,10 @@ def run_segmentation(
     began = time.monotonic()
     outputs.check(image.source)
     partial = PartialRun(outputs.labels, outputs.depend_on(image, adapter, config))
-    finished = set(partial.finished() if outputs.resume else ())
-    job = _Job(image, adapter, config, outputs, partial, finished, segmenter)
     interruption = Interruption()
-    with interruption.watched():
+    with partial.alone(), interruption.watched():
+        finished = set(partial.finished() if outputs.resume else ())
+        job = _Job(image, adapter, config, outputs, partial, finished, segmenter)
         with telling_of(finished):
             tiles = job.compute(interruption)
         job.write()

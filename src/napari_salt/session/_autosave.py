@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -128,9 +128,13 @@ class Autosave:
                 f"the folder {self.folder} for autosaves cannot be made ({error.strerror}); set "
                 "NAPARI_SALT_AUTOSAVE to a folder that can be written to"
             ) from error
-        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S-%f")
+        stamp = self._later_than_all(datetime.now().astimezone()).strftime("%Y%m%d-%H%M%S-%f")
         name = re.sub(r"[^\w .-]", "_", image)[:60]
         return self.folder / f"{stamp} {name}{suffix}"
+
+    def _later_than_all(self, now: datetime) -> datetime:
+        """`now`, or a moment after the last autosave, where the clock was set back: order is by time."""
+        return max([now, *(saved.time + timedelta(microseconds=1) for saved in self.entries()[:1])])
 
     def _tidy(self) -> None:
         for saved in self.entries()[KEPT:]:
