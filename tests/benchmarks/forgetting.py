@@ -24,7 +24,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAINTED = (0.3, 0.5, 0.7)
 """Painted slices, as shares of the slices in which anything is."""
 CLASSES = (1, 2)
-VIEWS = 1
+VIEWS, PIXEL = 1, 1000.0
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def _trained(case: str, config: ns.TrainConfig, init: ns.Adapter | None = None) 
     paint = np.zeros_like(truth)
     slices = _painted_slices(truth)
     paint[slices] = truth[slices]
-    return ns.train(image, paint, config, init=init)
+    return ns.train(image, paint, config, init=init, pixel_size=PIXEL)
 
 
 def _mixed(old: ns.Adapter, new: ns.Adapter, share: float) -> ns.Adapter:
@@ -84,7 +84,7 @@ def _score(adapter: ns.Adapter, case: str) -> float:
     image, truth = _read(case)
     slices = [i for i in np.flatnonzero(truth.any((1, 2))) if i not in _painted_slices(truth)][::3]
     config = ns.SegmentConfig(slices=tuple(map(int, slices)), views=VIEWS)
-    found = ns.segment(image, adapter, config)
+    found = ns.segment(image, adapter, config, pixel_size=PIXEL)
     return round(float(np.mean([dice(found[slices] == c, truth[slices] == c) for c in CLASSES])), 4)
 
 
