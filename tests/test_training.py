@@ -282,6 +282,22 @@ def test_going_on_keeps_rules_and_classes(learnt):
     assert after.classes[0] == before.classes[0]
 
 
+def test_going_on_elsewhere_keeps_a_share_of_what_was_learnt(learnt, monkeypatch):
+    def gone_on(shift):
+        image, paint = np.roll(IMAGE, shift, axis=2), np.roll(PAINT, shift, axis=2)
+        *_, last = training_events(image, paint, replace(QUICK, steps=2), init=before)
+        return last.adapter.tensors
+
+    before = learnt[-1].adapter
+    own, elsewhere = gone_on(0), gone_on(7)
+    monkeypatch.setattr(training, "KEPT", 0.0)
+    same, free = gone_on(0), gone_on(7)
+    assert all(torch.equal(own[name], tensor) for name, tensor in same.items())
+    assert any(not torch.allclose(before.tensors[name], tensor) for name, tensor in free.items())
+    for name, tensor in elsewhere.items():
+        torch.testing.assert_close(tensor, free[name].lerp(before.tensors[name], 0.25))
+
+
 def test_going_on_from_another_base_is_refused(learnt, monkeypatch):
     tiny.use(monkeypatch, seed=1)
     with pytest.raises(AdapterError, match="not on this 'tiny'"):
@@ -375,6 +391,20 @@ def test_the_average_forgets_the_start_and_gives_the_model_back():
         assert parameter.max() < 1.1
         raise ZeroDivisionError
     assert torch.equal(parameter.detach(), torch.full((3,), 5.0))
+
+
+def test_a_share_of_the_first_values_is_kept_in_what_is_shown_and_given():
+    parameter = torch.nn.Parameter(torch.zeros(3))
+    average = MovingAverage([parameter], 0.0, kept=0.25)
+    with torch.no_grad():
+        parameter.fill_(4)
+    average.update(1)
+    assert torch.equal(average.tensors()[0], torch.full((3,), 3.0))
+    with average.in_place():
+        assert torch.equal(parameter.detach(), torch.full((3,), 3.0))
+    assert torch.equal(parameter.detach(), torch.full((3,), 4.0))
+    average.restore()  # what is learnt goes on from the average itself
+    assert torch.equal(parameter.detach(), torch.full((3,), 4.0))
 
 
 # What is read

@@ -40,11 +40,17 @@ def table(results: Results) -> str:
 
 def accuracy(results: Results) -> str:
     """Mean Dice and mean HD95 by set and method, the best Dice in bold."""
-    rows = [["mean Dice (HD95, px)", *METHODS.values()]]
+    methods = _ran(results)
+    rows = [["mean Dice (HD95, px)", *(METHODS[method] for method in methods)]]
     for title, scores in compared(results):
         best = max((round(s["mean_dice"], 3) for s in scores.values()), default=None)
-        rows.append([title, *(cell(scores.get(method), best) for method in METHODS)])
+        rows.append([title, *(cell(scores.get(method), best) for method in methods)])
     return markdown(rows)
+
+
+def _ran(results: Results) -> list[str]:
+    """Methods that have run on any set."""
+    return [method for method in METHODS if any(key(name, method) in results for name in SETS)]
 
 
 def compared(results: Results) -> Iterable[tuple[str, dict[str, Scores]]]:
@@ -68,11 +74,13 @@ def cell(scores: Scores | None, best: float | None) -> str:
 
 
 def places(results: Results) -> str:
-    """SALT's place by mean Dice among the methods, where all of them have run."""
-    whole = [(title, scores) for title, scores in compared(results) if len(scores) == len(METHODS)]
+    """SALT's place by mean Dice among the methods that have run on all sets."""
+    rows = list(compared(results))
+    methods = [method for method in METHODS if all(method in scores for _, scores in rows)]
+    whole = rows if methods else []
     lines = []
     for title, scores in whole:
-        dice = {method: round(scores[method]["mean_dice"], 3) for method in METHODS}
+        dice = {method: round(scores[method]["mean_dice"], 3) for method in methods}
         best = max(dice, key=dice.__getitem__)
         place = 1 + sum(other > dice["salt"] for other in dice.values())
         shared = "" if list(dice.values()).count(dice["salt"]) == 1 else ", shared"
@@ -80,7 +88,7 @@ def places(results: Results) -> str:
         lines.append(f"- {title}: place {place} of {len(dice)}{shared}{behind}\n")
     if not whole:
         return ""
-    means = {m: np.mean([scores[m]["mean_dice"] for _, scores in whole]) for m in METHODS}
+    means = {m: np.mean([scores[m]["mean_dice"] for _, scores in whole]) for m in methods}
     told = ", ".join(f"{METHODS[m]} {means[m]:.3f}" for m in sorted(means, key=lambda m: -means[m]))
     return f"Mean over the {len(whole)} rows: {told}. SALT's place:\n\n{''.join(lines)}"
 
@@ -88,6 +96,8 @@ def places(results: Results) -> str:
 def seeds(results: Results) -> str:
     """Mean over three seeds, and the spread, of the methods that have them."""
     ran = [m for m in METHODS if any(key(name, m, seed=2) in results for name in SETS)]
+    if not ran:
+        return ""
     rows = [["mean of three seeds (lowest to highest)", *(METHODS[method] for method in ran)]]
     for name, chosen in SETS.items():
         found = {m: [results.get(key(name, m, seed=seed)) for seed in range(3)] for m in ran}

@@ -76,6 +76,7 @@ class Run:
     rate: float
     advice: str
     fresh: bool
+    kept: float = 0.0
     began: float = 0.0
     warm_steps: int = 0
     step: int = 0
@@ -89,7 +90,7 @@ class Run:
     def __post_init__(self) -> None:
         self.parameters = [p for p in self.segmenter.parameters() if p.requires_grad]
         self.optimizer = relative_adamw(self.segmenter)
-        self.average = MovingAverage(self.parameters, EMA_DECAY)
+        self.average = MovingAverage(self.parameters, EMA_DECAY, self.kept)
 
     def events(self) -> Iterator[TrainingEvent[Adapter]]:
         """Learn and measure, then learn from everything, then finish."""

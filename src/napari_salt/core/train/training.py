@@ -45,6 +45,15 @@ hippocampus 0.815 (0.690), embryo nuclei 0.880 (0.884); but hearts 0.800 (0.810)
 """
 
 
+KEPT = 0.25
+"""Share of the adapter to go on from that stays where another stack is learnt from.
+
+Two hippocampi after another one, 60 steps each, three slices, seed 0: Dice on the first stack 0.590 and
+0.568 instead of 0.491 and 0.511 without it (before: 0.649), on the new one 0.732 and 0.679 instead of 0.723
+and 0.665. With a half: 0.645 and 0.591, and 0.703 and 0.663.
+"""
+
+
 class Look(Protocol):
     """Previews what has been learnt so far."""
 
@@ -202,6 +211,12 @@ def _one_stack(images: Sequence[StackLike], init: Adapter | None) -> bool:
     return len(images) == 1 and (init is None or bool(painted_slices(images[0], init)))
 
 
+def _kept(images: Sequence[StackLike], values: Sequence[int], init: Adapter | None) -> float:
+    """Share of `init` that stays: none if one of its own stacks, or another class, is learnt from."""
+    own = init is None or any(painted_slices(image, init) for image in images)
+    return 0.0 if own or init is None or tuple(values) != init.values else KEPT
+
+
 def _start(
     stacks: Sequence[TrainingStack],
     annotations: Annotations,
@@ -260,4 +275,5 @@ def _start(
         rate=rate,
         advice=advice(annotations, split, FINAL_PHASE),
         fresh=init is None,
+        kept=_kept(images, annotations.values, init),
     )
