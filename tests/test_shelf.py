@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -42,15 +43,23 @@ def session(library, base, folder, engine):
     made.close()
 
 
+@cache
+def adapter(base=None):
+    """An adapter on the base of this checkpoint, or on none that there is."""
+    made = tiny.adapter()
+    if base is None:
+        return made
+    known = load_base(str(base))
+    same = {"base_model": known.spec.name, "base_sha256": known.sha256}
+    salt = replace(tiny.SALT, targets=tiny.SPEC.targets)
+    return replace(made, salt=salt, weights_sha256=known.weights_sha256, **same)
+
+
 def content(base=None, **changes):
-    """An adapter's file, on the session's base if that is given."""
-    adapter = tiny.adapter()
+    """An adapter's file; its base is known on this machine."""
     if base is not None:
-        known = load_base(str(base))
-        same = {"base_model": known.spec.name, "base_sha256": known.sha256}
-        salt = replace(tiny.SALT, targets=tiny.SPEC.targets)
-        adapter = replace(adapter, salt=salt, weights_sha256=known.weights_sha256, **same)
-    return replace(adapter, **changes).to_bytes()
+        load_base(str(base))
+    return replace(adapter(base), **changes).to_bytes()
 
 
 def listed(session):
@@ -165,9 +174,10 @@ def test_a_picture_shows_the_slice_and_what_was_found():
 
 
 def test_a_replaced_adapter_loses_its_picture(library):
-    entry = library.add(content(), "a")
+    first = content()
+    entry = library.add(first, "a")
     library.illustrate(entry, b"png")
-    library.add(content(), "a")
+    library.add(first, "a")
     assert entry.picture is not None
     library.add(content(author="x"), "a", replace=True)
     assert entry.picture is None

@@ -233,9 +233,8 @@ class Library:
         return path
 
     def _files(self) -> Iterator[Path]:
-        return iter(
-            sorted(path for path in self.folder.glob(f"*{SHORT_ENDING}") if not path.name.startswith("."))
-        )
+        found = (path for path in self.folder.glob(f"*{SHORT_ENDING}") if not path.name.startswith("."))
+        return iter(sorted(found, key=_name_of))
 
 
 def _name_of(path: Path) -> str:
