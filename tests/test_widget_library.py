@@ -40,7 +40,7 @@ def test_the_library_is_searched_used_filled_and_emptied(desk, base, tmp_path, m
     hands.wait(lambda: Library().entries()[-1].picture is not None, 60)
     assert hands.reads("<i>friends</i>", "library")
     assert "in use" in rows.item(0).text()
-    hands.type("search", "", "library")
+    hands.type("search", "tiny", "library")
     hands.wait(lambda: rows.count() == 6)
     for theme in ("dark", "light"):
         desk.viewer.theme = theme

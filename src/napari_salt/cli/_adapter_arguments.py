@@ -52,8 +52,15 @@ def add_export(verbs: Any) -> None:
     parser.add_argument(
         "--to",
         required=True,
-        choices=("segment-anything", "onnx"),
-        help="a checkpoint of the package segment-anything (.pth), or an ONNX file (.onnx)",
+        choices=("segment-anything", "onnx", "bioimageio"),
+        help="a checkpoint of the package segment-anything (.pth), an ONNX file (.onnx), or a package of "
+        "bioimage.io (.zip)",
+    )
+    parser.add_argument(
+        "--image",
+        type=Path,
+        help="for bioimageio: stack whose middle slice goes into the package as test and cover; give one "
+        "that others may have (default: a bundled one)",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     parser.add_argument("--base", metavar="CHECKPOINT", help="where a local base lies")

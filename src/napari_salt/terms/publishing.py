@@ -23,7 +23,7 @@ ENDING, README = ".salt.safetensors", "README.md"
 LIBRARY, KEYWORDS = "napari-salt", ("napari-salt", "segment-anything", "image-segmentation", "salt")
 SECONDS = 60.0
 MAX_ANSWER = 5_000_000
-TOKEN = "ZENODO_TOKEN"  # noqa: S105 # nosec B105 (the name of a variable)
+TOKEN = "ZENODO_TOKEN"  # noqa: S105 (the name of a variable) # nosec B105
 
 
 def check_publishable(card: AdapterCard) -> None:
