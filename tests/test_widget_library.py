@@ -30,14 +30,14 @@ def test_the_library_is_searched_used_filled_and_emptied(desk, base, tmp_path, m
     hands.unfold("library")
     hands.window.resizeDocks([desk.widget.parent()], [NARROW], Qt.Orientation.Horizontal)
     rows = hands.find(QListWidget, "The adapters of the library")
-    hands.wait(lambda: hands.reads("6 of 6, best fit first", "library"), 60)
+    hands.wait(lambda: hands.reads("6 of 6, best fit first", "library"))
     assert rows.count() == 6
     hands.type("search", "fruit fly", "library")
     assert hands.wait(lambda: rows.count() == 1)
     assert rows.item(0).text().startswith(unpathed(long)[:40]), "as text"
     hands.cell(rows, 0)
     assert desk.session.adapter is not None, desk.problems
-    hands.wait(lambda: Library().entries()[-1].picture is not None, 60)
+    hands.wait(lambda: Library().entries()[-1].picture is not None)
     assert hands.reads("<i>friends</i>", "library")
     assert "in use" in rows.item(0).text()
     hands.type("search", "tiny", "library")
@@ -46,7 +46,7 @@ def test_the_library_is_searched_used_filled_and_emptied(desk, base, tmp_path, m
         desk.viewer.theme = theme
         hands.rest(0.3)
         assert not truncated(desk)
-        desk.viewer.window._qt_window.grab().save(f"/tmp/lib_{theme}.png")
+        hands.screenshot(tmp_path / f"{theme}.png")
     hands.press("Add to library", "library", hands.fill("OK", name="mine"))
     hands.wait(lambda: rows.count() == 7)
     (mine,) = Library().entries(["mine"])

@@ -57,7 +57,7 @@ class LibraryFold(Fold):
         self.others = menu_button("Add from", FROM, self._fill_sources)
         self.remove = button("Remove...", REMOVE, self._remove)
         form = Panel.form_of(self)
-        for line in (self.search, self.list, self.about, row(self.add, self.others, self.remove)):
+        for line in (self.search, self.list, self.about, row(self.add, self.others), self.remove):
             form.addRow(line)
         connect(self.toggled, lambda on: self._shelf.look(on=on))
         self._connections = Connections()
@@ -166,11 +166,11 @@ class _List(QListWidget):
 
 def _item(shown: Shown) -> QListWidgetItem:
     entry, card = shown.entry, shown.entry.card
-    used = " - in use" if shown.in_use else ""
+    used, known = " - in use" if shown.in_use else "", card.preprocess.pixel_size is not None
     facts = (
         shortened(entry.name, MAX_TEXT) + used,
         f"{entry.score}, {shortened(class_names(card.shown_classes), MAX_TEXT)}",
-        ", ".join(text for text in (shown.fit, entry.scale, card.base_model) if text),
+        ", ".join(text for text in (shown.fit, card.base_model, entry.scale if known else "") if text),
     )
     item = QListWidgetItem(_icon(entry), "\n".join(map(printable, facts)))
     item.setData(NAME_ROLE, entry.name)
@@ -180,10 +180,11 @@ def _item(shown: Shown) -> QListWidgetItem:
 
 
 def _details(shown: Shown) -> str:
-    card = shown.entry.card
+    entry, card = shown.entry, shown.entry.card
     lines = (
-        card.name if card.name != shown.entry.name else "",
+        card.name if card.name != entry.name else "",
         card.description,
+        f"{entry.scale}, base {card.base_model}",
         ", ".join(text for text in (card.author and f"by {card.author}", card.license) if text),
         shown.why,
     )
