@@ -1,6 +1,7 @@
 """The library of adapters in the session: sorted by fit, searched, with pictures, used, added and removed."""
 
 import io
+import sys
 from dataclasses import replace
 from functools import cache
 
@@ -154,6 +155,24 @@ def test_adapters_are_downloaded_by_the_engine(session, library):
     session.run_until(lambda: not session.job)
     assert "no/such/file.safetensors cannot be read" in session.told[-1][0]
     assert session.told[-1][1] == "fetch"
+
+
+def test_an_engine_that_dies_is_not_asked_again_and_again(library, folder):
+    loop, told = headless.Loop(), []
+    ends = (sys.executable, "-c", "import sys; sys.stdin.buffer.read(1)")
+    session = headless.session(ViewerModel(), loop, Autosave(folder / "autosave"), ends)
+    session.problem.connect(lambda text, _control: told.append(text))
+    for name in ("a", "b"):
+        library.add(content(), name)
+    session.shelf.look(on=True)
+    session.set_image(session.viewer.add_image(IMAGE))
+    assert session.shelf.comparing
+    loop.run(lambda: told)
+    assert "stopped unexpectedly" in told[0]
+    assert not session.shelf.comparing
+    assert listed(session) == ["a", "b"]
+    assert session.engine._process is None, "no other one is started"
+    session.close()
 
 
 def test_a_picture_shows_the_slice_and_what_was_found():

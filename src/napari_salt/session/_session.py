@@ -258,6 +258,7 @@ class Session(SessionState):
 
     def close(self) -> None:
         """End all work, and disconnect from the engine and the layers."""
+        self.shelf.look(on=False)
         self.swiping.end()
         self.correcting.end()
         self.engine.message.disconnect(self._engine_messages)
@@ -309,7 +310,8 @@ class Session(SessionState):
             part.on_message(message)
         if isinstance(message, Failed):
             self.previewing.reset()
-            self.shelf.reset()
+            if not message.request:  # the engine's process has ended
+                self.shelf.reset()
             self.tell(message, kept=part.kept if part else "")
         if over:
             if part is not None:

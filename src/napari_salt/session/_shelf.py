@@ -242,8 +242,9 @@ class Shelf:
         self._compare()
 
     def reset(self) -> None:
-        """Wait for no answer any more: the engine may have ended."""
-        self._asked = None
+        """Compare no more until the library is opened again: the engine has ended, maybe by this."""
+        self._asked, self._open = None, False
+        self._session.changed.library.emit()
 
     def _compare(self) -> None:
         """Ask how well the next adapter fits the image, while they are listed and no job runs."""
