@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from napari_salt.cli import main
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.bases.load import load_base
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.preprocess import Preprocess
+from stacks import save
 
 pytestmark = pytest.mark.usefixtures("tiny_base")
 
@@ -55,6 +58,41 @@ def test_onnx_runtime_computes_the_same(adapter):
     about = session.get_modelmeta().custom_metadata_map
     assert [entry["value"] for entry in json.loads(about["classes"])] == [3, 200]
     assert (about["input_size"], about["author"]) == ("64", "somebody")
+
+
+@pytest.mark.filterwarnings("ignore")  # of bioimageio's own dependencies
+@pytest.mark.parametrize("rule", [{}, {"window": (-100.0, 900.0)}, {"channels": 3, "pixel_size": 0.5}])
+def test_bioimageio_runs_the_package(adapter, tmp_path, rule):
+    core = pytest.importorskip("bioimageio.core")
+    pytest.importorskip("onnxruntime")
+    changed = replace(adapter, preprocess=Preprocess(**rule), name="discs")
+    changed.save("a.safetensors")
+    assert main(["export", "a.safetensors", "--to", "bioimageio", "-o", "a.zip"]) == 0
+    summary = core.test_description(Path("a.zip"))
+    assert summary.status == "passed", summary.format()
+    model = core.load_model(Path("a.zip"))
+    assert [author.name for author in model.authors] == ["somebody"]
+    assert str(model.license) == "CC0-1.0"
+    labels = model.outputs[0].axes[1].channel_names
+    assert [str(name) for name in labels] == ["background", "class_3", "class_200"]
+    assert model.outputs[0].test_tensor.source
+    assert not [error for detail in summary.details for error in detail.errors]
+
+
+def test_what_bioimageio_needs_is_asked_for(adapter, capsys, tmp_path):
+    pytest.importorskip("bioimageio.spec")
+    for changes, words in (
+        ({"author": ""}, "the adapter has no author"),
+        ({"license": "mine"}, "bioimage.io does not take it"),
+    ):
+        replace(adapter, **changes).save("b.safetensors")
+        assert main(["export", "b.safetensors", "--to", "bioimageio", "-o", "b.zip"]) == 2
+        assert words in capsys.readouterr().err
+    save(tmp_path, np.zeros((3, 8, 8, 3), np.uint8), "colour.tif", photometric="rgb")
+    command = ["export", "a.safetensors", "--to", "bioimageio", "-o", "b.zip", "--image", "colour.tif"]
+    assert main(command) == 2
+    assert "the image has shape (8, 8, 3); give a slice of grey" in capsys.readouterr().err
+    assert not Path("b.zip").exists()
 
 
 @pytest.mark.parametrize(

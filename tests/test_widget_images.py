@@ -160,7 +160,7 @@ def test_what_the_engine_logs_is_in_naparis_log(desk, caplog):
     desk.finish()
     desk.session.engine.send(Stop())  # as if pressed when the job was just over
     desk.hands.wheel(1, CTRL)
-    desk.wait(lambda: desk.session.previewing._shown == 1)
+    desk.wait(lambda: (shown := desk.session.previewing._shown) and shown.index == 1)
     assert not desk.problems
 
 

@@ -9,8 +9,8 @@ from typing import Any
 __all__ = ["add_adapters", "add_amount", "add_export", "add_texts"]
 
 SOURCE = (
-    "file, folder, https://... (with #sha256=HEX after it to check what is downloaded), or a Zenodo record: "
-    "zenodo:NUMBER, its address or DOI"
+    "file, folder, https://... (with #sha256=HEX after it to check what is downloaded), a Zenodo record "
+    "(zenodo:NUMBER, its address or DOI), or a repository of Hugging Face (huggingface:OWNER/NAME)"
 )
 ADAPTER = "name in the library, or file"
 TEXTS = {
@@ -36,10 +36,10 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
 
 def add_adapters(verbs: Any) -> None:
     """Add ``adapters`` and its actions."""
-    text = "Keep adapters in a library, and mix them."
+    text = "Keep adapters in a library, mix them, and give them to others."
     parser = verbs.add_parser("adapters", help=text, description=text)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for add in (_add_list, _add_add, _add_remove, _add_show, _add_mix):
+    for add in (_add_list, _add_add, _add_remove, _add_show, _add_mix, _add_publish):
         action: argparse.ArgumentParser = add(actions)
         action.add_argument("--json", action="store_true", help="print one JSON object as last line")
 
@@ -52,8 +52,15 @@ def add_export(verbs: Any) -> None:
     parser.add_argument(
         "--to",
         required=True,
-        choices=("segment-anything", "onnx"),
-        help="a checkpoint of the package segment-anything (.pth), or an ONNX file (.onnx)",
+        choices=("segment-anything", "onnx", "bioimageio"),
+        help="a checkpoint of the package segment-anything (.pth), an ONNX file (.onnx), or a package of "
+        "bioimage.io (.zip)",
+    )
+    parser.add_argument(
+        "--image",
+        type=Path,
+        help="for bioimageio: stack whose middle slice goes into the package as test and cover; give one "
+        "that others may have (default: a bundled one)",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     parser.add_argument("--base", metavar="CHECKPOINT", help="where a local base lies")
@@ -114,5 +121,26 @@ def _add_mix(actions: Any) -> argparse.ArgumentParser:
         "--strength", type=float, default=1.0, metavar="S", help="0 (the base) to 1.5; default 1"
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="C.safetensors")
+    add_texts(parser)
+    return parser
+
+
+def _add_publish(actions: Any) -> argparse.ArgumentParser:
+    parser = _action(
+        actions,
+        "publish",
+        "Put an adapter on Hugging Face, or into a draft on Zenodo that you publish there.",
+    )
+    parser.add_argument("adapter", type=Path, metavar="ADAPTER", help=ADAPTER)
+    parser.add_argument(
+        "--to",
+        required=True,
+        metavar="PLACE",
+        help="huggingface:OWNER/NAME (token: hf auth login, or HF_TOKEN), or zenodo (token: ZENODO_TOKEN)",
+    )
+    parser.add_argument("--private", action="store_true", help="a new repository is for its owner alone")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="send nothing, and print the page that would go along"
+    )
     add_texts(parser)
     return parser

@@ -1,4 +1,4 @@
-"""The command ``adapters``: a library of adapters, and mixtures of them."""
+"""The command ``adapters``: a library of adapters, mixtures of them, and giving them to others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from napari_salt.cli._about import info
 from napari_salt.cli._inputs import adapter_file, check_adapter_path, given_texts, load, prepare_base
 from napari_salt.cli._terminal import say, tell
 from napari_salt.io import read_stack
-from napari_salt.terms.card import described
+from napari_salt.terms.card import AdapterCard, described
 from napari_salt.terms.errors import InputError
-from napari_salt.terms.fetching import fetched
+from napari_salt.terms.fetching import REPOSITORY, fetched
 from napari_salt.terms.library import Entry, Library
+from napari_salt.terms.publishing import check_publishable, to_hugging_face, to_zenodo
+from napari_salt.terms.readme import body_of
 
 __all__ = ["adapters"]
 
@@ -22,7 +24,7 @@ Result = tuple[dict[str, Any], bool]
 
 def adapters(options: argparse.Namespace) -> Result:
     """``napari-salt adapters``."""
-    actions = {"list": _list, "add": _add, "remove": _remove, "show": _show, "mix": _mix}
+    actions = {"list": _list, "add": _add, "remove": _remove, "show": _show, "mix": _mix, "publish": _publish}
     return actions[options.action](options), False
 
 
@@ -105,3 +107,26 @@ def _mix(options: argparse.Namespace) -> dict[str, Any]:
     mixed.save(options.out)
     tell(f"the mixture is in {options.out}")
     return {"adapter": str(options.out), "weights": list(weights), "strength": options.strength}
+
+
+def _publish(options: argparse.Namespace) -> dict[str, Any]:
+    path = adapter_file(options.adapter)
+    (file,) = fetched(str(path))
+    content, texts = file.content, given_texts(options)
+    content = described(content, **texts) if texts else content
+    card = AdapterCard.from_bytes(content)
+    check_publishable(card)
+    name = file.name
+    repository = REPOSITORY.fullmatch(options.to)
+    if repository is None and options.to != "zenodo":
+        raise InputError(f"--to is {options.to!r}; give huggingface:OWNER/NAME or zenodo")
+    if options.dry_run:
+        say(body_of(card, name, options.to))
+        return {"to": options.to, "address": None, "bytes": len(content)}
+    if repository is not None:
+        address = to_hugging_face(content, card, name, repository[1], private=options.private)
+        tell(f"it is at {address}; others run napari-salt adapters add huggingface:{repository[1]}")
+    else:
+        address = to_zenodo(content, card, name)
+        tell(f"the draft is at {address}; look at it, and publish it there: nobody else sees it before")
+    return {"to": options.to, "address": address, "bytes": len(content)}

@@ -18,7 +18,7 @@ def completion(options: argparse.Namespace) -> tuple[dict[str, Any], bool]:
     """``napari-salt completion``: print the shell's code."""
     from argcomplete.shell_integration import shellcode
 
-    code = shellcode(["napari-salt"], shell=options.shell)
+    code = shellcode(["napari-salt"], shell=options.shell)  # nosec B604 # its name, no command
     if not options.json:
         sys.stdout.write(f"{code.strip()}\n")
     return {"shell": options.shell, "code": code}, False

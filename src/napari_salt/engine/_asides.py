@@ -1,4 +1,4 @@
-"""What the engine answers beside a job: previews of the slice that is shown, and prompts."""
+"""What the engine answers beside a job: previews of the slice that is shown, prompts, comparisons."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PREVIEW_SHARE = 0.1
 
 
 class Asides:
-    """Answers prompts at once, and previews as far as a job leaves time.
+    """Answers prompts and comparisons at once, and previews as far as a job leaves time.
 
     Parameters
     ----------
@@ -41,10 +41,10 @@ class Asides:
 
     def __init__(self, link: Link, kept: Kept) -> None:
         self._link, self._kept = link, kept
-        self._waiting: queue.SimpleQueue[messages.Look | messages.Ask] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[messages.Aside] = queue.SimpleQueue()
         self._look_allowed_at = 0.0
 
-    def put(self, request: messages.Look | messages.Ask) -> None:
+    def put(self, request: messages.Aside) -> None:
         """Keep a request until it is its turn; from any thread."""
         self._waiting.put(request)
 
@@ -79,15 +79,17 @@ class Asides:
         self._serve(self._look, PREVIEW_SHARE)
 
     def _serve(self, look: Callable[[messages.Look], Preview | None], share: float) -> None:
-        """Answer all prompts, and the newest `Look`, which may take at most `share` of the time."""
+        """Answer all but `Look`, and the newest of these, which may take at most `share` of the time."""
         newest: messages.Look | None = None
         with contextlib.suppress(queue.Empty):
             while True:
                 request = self._waiting.get_nowait()
                 if isinstance(request, messages.Look):
                     newest = request
-                else:
+                elif isinstance(request, messages.Ask):
                     self._answer(request, self._mask)
+                else:
+                    self._answer(request, self._compare)
         if newest is None:
             return
         if share < 1 and time.monotonic() < self._look_allowed_at:
@@ -116,6 +118,12 @@ class Asides:
         segmenter = self._kept.segmenter(request.adapter, request.device, request.strength)
         reader = self._kept.reader(request.image, adapter.preprocess, request.pixel_size)
         return preview(segmenter, reader, adapter.shown_values, request.index, request.centre)
+
+    def _compare(self, request: messages.Compare) -> messages.Compared:
+        from napari_salt.core.paint.likeness import misfit
+
+        found, words = misfit(request.card, self._link.stack(request.image), request.pixel_size)
+        return messages.Compared(name=request.name, misfit=found, words=words)
 
     def _mask(self, request: messages.Ask) -> messages.Mask:
         from napari_salt.terms.prompt_set import PromptSet

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 from psygnal import Signal
 
 from napari_salt.engine._messages import (
+    ASIDES,
     AdapterRead,
     Answer,
     Failed,
@@ -208,4 +209,4 @@ class EngineProcess:
 
 
 def _is_failed_aside(message: Any) -> bool:
-    return isinstance(message, Failed) and message.request in ("Look", "Ask")
+    return isinstance(message, Failed) and message.request in ASIDES

@@ -1,4 +1,4 @@
-"""The engine's jobs: training, segmenting, suggesting, measuring and writing, one at a time."""
+"""The engine's jobs: training, segmenting, suggesting, measuring, writing, fetching; one at a time."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Jobs:
             messages.Measure: self._measure,
             messages.Write: self._write,
             messages.Rescale: self._rescale,
+            messages.Fetch: self._fetch,
         }
         runs[type(job)](job)
 
@@ -167,6 +168,13 @@ class Jobs:
         self._fetch_base(self._kept.adapter(job.adapter).base_model)
         content = self._kept.rescaled(job.adapter, job.strength).to_bytes()
         self._link.send(messages.Rescaled(adapter=content))
+
+    def _fetch(self, job: messages.Fetch) -> None:
+        from napari_salt.terms.fetching import fetched
+
+        for file in fetched(job.source):
+            self._link.send(messages.Arrived(name=file.name, content=file.content))
+            check_stop()
 
     def _fetch_base(self, reference: str) -> None:
         """Download a base of the registry that is not on this machine yet."""

@@ -1,8 +1,8 @@
 """Messages between napari and the engine's process. Imports no torch.
 
-A **job** (`Train`, `Segment`, `Suggest`, `Measure`, `Write`) takes long and ends with one `Finished` or
-`Failed`; a job that arrives while another runs is queued. `Look` and `Ask` are answered between two steps of
-a job, or at once.
+A **job** (`Train`, `Segment`, `Suggest`, `Measure`, `Write`, `Rescale`, `Fetch`) takes long and ends with
+one `Finished` or `Failed`; a job that arrives while another runs is queued. An **aside** (`Look`, `Ask`,
+`Compare`) is answered between two steps of a job, or at once.
 Arrays and adapters stay in napari: the engine gets a `StackInfo` or an adapter's digest, and asks for each
 slice that it needs (`ReadSlice`), and for the file of an adapter that it does not hold (`ReadAdapter`).
 """
@@ -27,11 +27,17 @@ if TYPE_CHECKING:
     from napari_salt.io._format import Layout
 
 __all__ = [
+    "ASIDES",
     "AdapterRead",
     "Answer",
+    "Arrived",
+    "Aside",
     "Ask",
+    "Compare",
+    "Compared",
     "Downloading",
     "Failed",
+    "Fetch",
     "Finished",
     "Job",
     "Judged",
@@ -145,6 +151,13 @@ class Rescale:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fetch:
+    """Get adapters from `source` (see `napari_salt.terms.fetching.fetched`)."""
+
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measure:
     """Measure `labels`, and the intensities of `image` in them.
 
@@ -222,6 +235,19 @@ class Ask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Compare:
+    """Ask how unlike `image` the stack is that an adapter was trained on; `pixel_size` in micrometres.
+
+    `name` is given back in the answer.
+    """
+
+    image: StackInfo
+    name: str
+    card: AdapterCard
+    pixel_size: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stop:
     """End the running job and keep its results so far."""
 
@@ -241,9 +267,12 @@ class AdapterRead:
     content: bytes
 
 
-Job = Train | Segment | Suggest | Measure | Write | Rescale
+Job = Train | Segment | Suggest | Measure | Write | Rescale | Fetch
+Aside = Look | Ask | Compare
 Answer = SliceRead | AdapterRead
-Request = Job | Look | Ask | Stop | Answer
+Request = Job | Aside | Stop | Answer
+ASIDES = ("Look", "Ask", "Compare")
+"""Names of the asides, as in `Failed.request`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +303,14 @@ class Rescaled:
     """The bytes of the file of the adapter that was asked for by `Rescale`."""
 
     adapter: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """An adapter that was asked for by `Fetch`: the name of its file, and the content, not checked yet."""
+
+    name: str
+    content: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,6 +409,15 @@ class Mask:
     index: int
     mask: NDArray[Any] | None
     seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """The answer to `Compare`: misfit (0: alike; infinite: it cannot be used) and what that is made of."""
+
+    name: str
+    misfit: float
+    words: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,7 +71,7 @@ class Engine:
             if isinstance(request, messages.Stop):
                 self._stopped.set()
                 continue
-            if isinstance(request, messages.Look | messages.Ask):
+            if isinstance(request, messages.Aside):
                 self._asides.put(request)
             else:
                 self._stopped.clear()

@@ -205,6 +205,8 @@ class SaltWidget(QScrollArea):
             "base": self.model,
             "device": self.model,
             "adapter": self.model,
+            "library": self.model,
+            "fetch": self.model,
             "image": self.image,
             "channels": self.image,
             "restore": self.image,

@@ -11,6 +11,7 @@ from napari_salt.terms.events import Preview
 from napari_salt.terms.planes import Plane
 
 if TYPE_CHECKING:
+    from napari_salt.session._adapter_file import LoadedAdapter
     from napari_salt.session._comparing import Model
     from napari_salt.session._image_source import ImageSource
     from napari_salt.session._state import SessionState
@@ -27,7 +28,8 @@ class Previewing:
         self._waiting = False
         self._asked_of: ImageSource | None = None
         self._moved = False
-        self._shown: int | None = None
+        self._shown: Preview | None = None
+        self._asked_by = self._shown_by = ""
         self._told = ""
         self._models: tuple[Model, ...] = ()
         self._take: Callable[[Sequence[Preview]], None] | None = None
@@ -57,7 +59,7 @@ class Previewing:
         if session.source is None or not (self.wanted or self._models) or not self._possible():
             return
         index = session.current_slice
-        if self._shown is not None and index != self._shown:
+        if self._shown is not None and index != self._shown.index:
             self._overlay.clear()
             self._shown = None
         if self._waiting:
@@ -73,6 +75,7 @@ class Previewing:
         self._waiting, self._moved, self._asked = True, False, model
         self._asked_of = session.source
         adapter = session.adapter if model is None else model.adapter
+        self._asked_by = adapter.digest if adapter and session.strength == 1 else ""
         session.engine.send(
             Look(
                 image=session.engine.offer(session.source.stack),
@@ -96,7 +99,8 @@ class Previewing:
         if ours and found is not None and found.index == session.current_slice and self._asked is None:
             if not self._models:
                 self._overlay.show(session.source, found, session.colormap)
-                self._shown = found.index
+                self._shown = found
+                self._shown_by = "" if session.job == "train" else self._asked_by
                 session.changed.preview.emit()
         elif ours and found is not None and found.index == session.current_slice and not self._moved:
             self._compared(found)
@@ -124,6 +128,10 @@ class Previewing:
     def reset(self) -> None:
         """Wait for no answer any more: a job failed, and the engine may have ended."""
         self._waiting = False
+
+    def found_by(self, adapter: LoadedAdapter) -> Preview | None:
+        """The preview that is shown, if it is what this adapter has found; not with another strength."""
+        return self._shown if self._shown_by == adapter.digest else None
 
     def clear(self) -> None:
         """Remove the preview."""

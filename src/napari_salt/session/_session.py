@@ -14,11 +14,22 @@ from typing import Any
 from napari.layers import Image, Labels
 
 from napari_salt.engine._client import EngineProcess
-from napari_salt.engine._messages import Downloading, Failed, Finished, Job, Logged, Looked, Mask
+from napari_salt.engine._messages import (
+    ASIDES,
+    Compared,
+    Downloading,
+    Failed,
+    Finished,
+    Job,
+    Logged,
+    Looked,
+    Mask,
+)
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
 from napari_salt.session._comparing import Comparing
 from napari_salt.session._correcting import Correcting
+from napari_salt.session._fetching import Fetching
 from napari_salt.session._guard import connect
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
@@ -31,6 +42,7 @@ from napari_salt.session._reporting import Reporting
 from napari_salt.session._rescaling import Rescaling
 from napari_salt.session._saving import Saving
 from napari_salt.session._segmenting import Segmenting
+from napari_salt.session._shelf import Shelf
 from napari_salt.session._state import Ask, SessionState
 from napari_salt.session._suggesting import Suggesting
 from napari_salt.session._swiping import Swiping
@@ -65,6 +77,9 @@ class Session(SessionState):
         self.rescaling = Rescaling(self, self.training)
         self.comparing = Comparing(self, self.measuring, self.training)
         self.reporting = Reporting(self, self.measuring)
+        self.previewing = Previewing(self)
+        self.shelf = Shelf(self, self.previewing, self.load_adapter, self.take_saved)
+        self.fetching = Fetching(self, self.shelf)
         self._parts: dict[str, SessionJob] = {
             "train": self.training,
             "segment": self.segmenting,
@@ -72,11 +87,16 @@ class Session(SessionState):
             "measure": self.measuring,
             "write": self.saving,
             "rescale": self.rescaling,
+            "fetch": self.fetching,
         }
-        self.previewing = Previewing(self)
         self.swiping = Swiping(self, self.comparing, self.previewing)
         self.prompting = Prompting(self)
         self.painting = Painting(self, self.prompting)
+        self._asides: dict[str, Previewing | Prompting | Shelf] = {
+            "Look": self.previewing,
+            "Ask": self.prompting,
+            "Compare": self.shelf,
+        }
         connect(self.changed.labels, self.painting.follow)
         self._engine_messages = connect(self.engine.message, self._on_message)
 
@@ -170,17 +190,13 @@ class Session(SessionState):
         except SaltError as error:
             self.problem.emit(str(error), "adapter")
             return False
-        self.set_adapter(LoadedAdapter(content, card, path))
-        self.training.saved(LoadedAdapter(content, card, path))
+        self.take_saved(LoadedAdapter(content, card, path))
         return True
 
-    @property
-    def unsavable(self) -> str:
-        """Why the adapter, which would be saved as it is, is not what is shown; or ""."""
-        if self.strength == 1:
-            return ""
-        shown = f"{100 * self.strength:.0f} %"
-        return f"the strength is {shown} (Model): press Apply to save an adapter of that, or go back to 100 %"
+    def take_saved(self, adapter: LoadedAdapter) -> None:
+        """Use the adapter as it was saved just now."""
+        self.set_adapter(adapter)
+        self.training.saved(adapter)
 
     def reset_adapter(self) -> None:
         """Go back to the base model."""
@@ -242,6 +258,7 @@ class Session(SessionState):
 
     def close(self) -> None:
         """End all work, and disconnect from the engine and the layers."""
+        self.shelf.look(on=False)
         self.swiping.end()
         self.correcting.end()
         self.engine.message.disconnect(self._engine_messages)
@@ -266,8 +283,10 @@ class Session(SessionState):
             self.prompting.on_mask(message)
         elif isinstance(message, Logged):
             self._on_logged(message)
-        elif isinstance(message, Failed) and message.request in ("Look", "Ask"):
-            (self.previewing if message.request == "Look" else self.prompting).on_failed(message)
+        elif isinstance(message, Compared):
+            self.shelf.on_compared(message)
+        elif isinstance(message, Failed) and message.request in ASIDES:
+            self._asides[message.request].on_failed(message)
         else:
             self._on_job_message(message)
 
@@ -291,6 +310,8 @@ class Session(SessionState):
             part.on_message(message)
         if isinstance(message, Failed):
             self.previewing.reset()
+            if not message.request:  # the engine's process has ended
+                self.shelf.reset()
             self.tell(message, kept=part.kept if part else "")
         if over:
             if part is not None:

@@ -45,6 +45,7 @@ JOBS = {
     "measure": "measuring",
     "write": "saving labels",
     "rescale": "changing the adapter",
+    "fetch": "getting adapters",
 }
 """What is done in each job."""
 
@@ -69,6 +70,7 @@ class Changes(SignalGroup):
     results = Signal()
     comparing = Signal()
     tool = Signal()
+    library = Signal()
     touched = Signal()
 
 
@@ -296,6 +298,20 @@ class SessionState:
         if self.labels is not None:
             return self.labels.colormap
         return colormap_of(self.classes)
+
+    @property
+    def unsavable(self) -> str:
+        """Why the adapter, which would be saved as it is, is not what is shown; or ""."""
+        if self.strength == 1:
+            return ""
+        shown = f"{100 * self.strength:.0f} %"
+        return f"the strength is {shown} (Model): press Apply to save an adapter of that, or go back to 100 %"
+
+    def lose_file(self) -> None:
+        """Take the adapter for one that is not saved, as its file was deleted."""
+        if self.adapter is not None:
+            self.adapter = LoadedAdapter(self.adapter.content, self.adapter.card)
+            self.changed.adapter.emit()
 
     def may_discard_adapter(self) -> bool:
         """Whether the adapter may be discarded: it is saved, there is none, or the user says so."""

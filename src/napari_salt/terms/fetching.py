@@ -1,4 +1,4 @@
-"""Getting adapters: from a file, a folder, an address, or a Zenodo record."""
+"""Getting adapters: from a file, a folder, an address, a Zenodo record, or Hugging Face."""
 
 from __future__ import annotations
 
@@ -7,26 +7,43 @@ import http.client
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.text import printable, reason
 from napari_salt.terms.web import open_url
 
-__all__ = ["Fetched", "fetched"]
+__all__ = ["REPOSITORY", "Fetched", "fetched", "hugging_face", "zenodo"]
 
 ENDING = ".safetensors"
 MAX_BYTES, MAX_RECORD_BYTES, MAX_FILES = 100_000_000, 5_000_000, 100
 SECONDS = 30.0
-ALGORITHMS = {"sha256": 64, "md5": 32}
-ZENODO = "https://zenodo.org"
+ALGORITHMS = {"sha256": 64, "md5": 32, "git": 40}
+"""Hexadecimal digits of each; "git": SHA-1 of a blob, of its header and its content."""
+ZENODO, HUGGING_FACE = "https://zenodo.org", "https://huggingface.co"
 RECORD = re.compile(
     r"zenodo:(\d{1,12})|https://zenodo\.org/records?/(\d{1,12})/?|(?:https://doi\.org/)?10\.5281/zenodo\.(\d{1,12})"
 )
+
+
+REPOSITORY = re.compile(
+    r"(?:huggingface:|https://huggingface\.co/)([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})/?", re.ASCII
+)
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+def zenodo() -> str:
+    """Address of Zenodo, or of the server that ``NAPARI_SALT_ZENODO`` names, such as its sandbox."""
+    return os.environ.get("NAPARI_SALT_ZENODO", ZENODO).rstrip("/")
+
+
+def hugging_face() -> str:
+    """Address of Hugging Face, or of the server that ``HF_ENDPOINT`` names."""
+    return os.environ.get("HF_ENDPOINT", HUGGING_FACE).rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -44,8 +61,9 @@ def fetched(source: str) -> Iterator[Fetched]:
     ----------
     source
         Path of a file, or of a folder whose ``.safetensors`` files are meant; an address that begins with
-        ``https://`` or ``http://``, with ``#sha256=HEX`` after it where its content is known; or a Zenodo
-        record: ``zenodo:NUMBER``, its address or its DOI.
+        ``https://`` or ``http://``, with ``#sha256=HEX`` after it where its content is known; a Zenodo
+        record: ``zenodo:NUMBER``, its address or its DOI; or a public repository of Hugging Face:
+        ``huggingface:OWNER/NAME`` or its address.
 
     Yields
     ------
@@ -57,8 +75,10 @@ def fetched(source: str) -> Iterator[Fetched]:
     InputError
         If there is nothing, it is too large, or does not have the given or published hash.
     """
-    record = RECORD.fullmatch(source)
-    if record:
+    record, repository = RECORD.fullmatch(source), REPOSITORY.fullmatch(source)
+    if repository:
+        yield from _of_repository(repository[1])
+    elif record:
         yield from _of_record(next(number for number in record.groups() if number))
     elif re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
         address, fragment = urldefrag(source)
@@ -88,22 +108,56 @@ def _of_path(path: Path) -> Iterator[Fetched]:
 
 def _of_record(number: str) -> Iterator[Fetched]:
     """Adapters among the files of a Zenodo record; each must have the hash that Zenodo has published."""
-    base = os.environ.get("NAPARI_SALT_ZENODO", ZENODO).rstrip("/")
-    address = f"{base}/api/records/{number}"
-    content = _content(address, MAX_RECORD_BYTES)
-    try:
-        files = [_file(entry) for entry in json.loads(content)["files"]]
-    except InputError:
-        raise
-    except (LookupError, TypeError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{address} does not describe a record ({reason(error)}); check its number"
-        ) from error
+    address = f"{zenodo()}/api/records/{number}"
+    files = _listed(address, lambda told: [_file(entry) for entry in told["files"]], "a record", "number")
     files = [file for file in files if file[0].endswith(ENDING)][:MAX_FILES]
     if not files:
         raise InputError(f"the Zenodo record {number} holds no {ENDING} file; check its number")
     for name, link, digest in files:
         yield _downloaded(link, name, digest)
+
+
+def _of_repository(name: str) -> Iterator[Fetched]:
+    """Adapters among the files of a repository of Hugging Face, all of one commit, with its hashes."""
+    base = hugging_face()
+
+    def parse(told: Any) -> list[tuple[str, str, str]]:
+        commit = COMMIT.fullmatch(told["sha"])
+        if commit is None:
+            raise ValueError("its commit has no hash")
+        named = [(str(entry["rfilename"]), entry) for entry in told["siblings"]]
+        return [
+            (file, f"{base}/{name}/resolve/{commit[0]}/{quote(file)}", _digest_of_blob(entry))
+            for file, entry in named
+            if file.endswith(ENDING)
+        ]
+
+    files = _listed(f"{base}/api/models/{name}?blobs=true", parse, "a repository", "name")[:MAX_FILES]
+    if not files:
+        raise InputError(f"the repository {name} of Hugging Face holds no {ENDING} file; check its name")
+    for file, address, digest in files:
+        yield _downloaded(address, file.rpartition("/")[2], digest)
+
+
+def _digest_of_blob(entry: Any) -> str:
+    """The hash of a file of a repository: that of a large file, else that which git gives its content."""
+    lfs = entry.get("lfs")
+    return _checked_digest(f"sha256:{lfs['sha256']}" if lfs else f"git:{entry['blobId']}")
+
+
+def _listed(
+    address: str, parse: Callable[[Any], list[tuple[str, str, str]]], what: str, check: str
+) -> list[tuple[str, str, str]]:
+    """Name, address and ``"algorithm:hex"`` of files that a server lists."""
+    content = _content(address, MAX_RECORD_BYTES)
+    try:
+        return parse(json.loads(content))
+    except InputError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{address} does not describe {what} ({reason(error)}); check its {check}"
+        ) from error
 
 
 def _file(entry: Any) -> tuple[str, str, str]:
@@ -128,13 +182,19 @@ def _downloaded(address: str, name: str, digest: str) -> Fetched:
     content = _content(address, MAX_BYTES)
     if digest:
         algorithm, _, expected = digest.partition(":")
-        found = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
+        found = _hashed(content, algorithm)
         if found != expected:
             raise InputError(
                 f"{address} has {algorithm} {found[:12]}... instead of {expected[:12]}...; it was changed or "
                 "damaged: ask where you got the address"
             )
     return Fetched(_stem(name), content)
+
+
+def _hashed(content: bytes, algorithm: str) -> str:
+    if algorithm == "git":
+        algorithm, content = "sha1", b"blob %d\0" % len(content) + content
+    return hashlib.new(algorithm, content, usedforsecurity=False).hexdigest()
 
 
 def _content(address: str, most: int) -> bytes:

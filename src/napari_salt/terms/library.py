@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -14,15 +15,16 @@ from safetensors import SafetensorError, deserialize
 
 from napari_salt.terms.card import AdapterCard, class_names
 from napari_salt.terms.errors import AdapterError, InputError
-from napari_salt.terms.files import private_folder, write_adapter_file
+from napari_salt.terms.files import private_folder, whole_file, write_adapter_file
 from napari_salt.terms.text import printable, reason, unpathed
 
 __all__ = ["Entry", "Library", "library_folder"]
 
 logger = logging.getLogger(__name__)
 
-ENDING, SHORT_ENDING = ".salt.safetensors", ".safetensors"
+ENDING, SHORT_ENDING, PICTURE_ENDING = ".salt.safetensors", ".safetensors", ".png"
 MAX_NAME = 100
+MAX_PICTURE_BYTES = 300_000
 
 
 def library_folder() -> Path:
@@ -53,14 +55,34 @@ class Entry:
         return all(word.casefold() in text for word in words)
 
     @property
+    def picture(self) -> Path | None:
+        """A PNG file of what it has found in a slice, beside its own; None: there is none, or it is large."""
+        path = _picture_of(self.path)
+        try:
+            return path if path.stat().st_size <= MAX_PICTURE_BYTES else None
+        except OSError:
+            return None
+
+    @property
+    def score(self) -> str:
+        """Its mean held-out Dice, in words."""
+        return "not scored" if self.mean_dice is None else f"Dice {self.mean_dice:.2f}"
+
+    @property
+    def scale(self) -> str:
+        """The pixel size that it was trained on, in words."""
+        size = self.card.preprocess.pixel_size
+        return f"{size:g} um pixels" if size else "pixel size unknown"
+
+    @property
     def line(self) -> str:
         """One line that says what it is."""
-        card, size, dice = self.card, self.card.preprocess.pixel_size, self.mean_dice
+        card = self.card
         facts = (
             class_names(card.shown_classes),
             card.base_model,
-            f"{size:g} um pixels" if size else "pixel size unknown",
-            f"Dice {dice:.2f}" if dice is not None else "not scored",
+            self.scale,
+            self.score,
             f"by {card.author}" if card.author else "",
             card.license,
             card.description.partition("\n")[0],
@@ -137,13 +159,13 @@ class Library:
             raise AdapterError(
                 f"{name} is not a readable adapter file ({reason(error)}); get a fresh copy"
             ) from error
-        name = unpathed(printable(name)).strip(" .")[:MAX_NAME]
+        name = _stored(name)
         if not name:
-            raise InputError("the adapter has no name; give one with --name")
-        before = self.find(name)
-        if before is not None and not replace and _digest(before.read_bytes()) != _digest(content):
+            raise InputError("the adapter has no name; give one with --as")
+        before, another = self.find(name), self.holds_another(content, name)
+        if another and not replace:
             raise InputError(
-                f"{self.folder} holds another adapter of the name {name!r}; give a new one with --name, or "
+                f"{self.folder} holds another adapter of the name {name!r}; give a new one with --as, or "
                 "--replace it"
             )
         try:
@@ -153,11 +175,47 @@ class Library:
                 f"the folder {self.folder} cannot be made ({error.strerror}); choose another by "
                 "NAPARI_SALT_LIBRARY"
             ) from error
+        if before is not None and another:
+            _picture_of(before).unlink(missing_ok=True)
         path = write_adapter_file(before or self.folder / f"{name}{ENDING}", content)
         return Entry(name, path, card)
 
+    def holds_another(self, content: bytes, name: str) -> bool:
+        """Whether an adapter with another content has that name."""
+        before = self.find(_stored(name))
+        return before is not None and _digest(before.read_bytes()) != _digest(content)
+
+    def free_name(self, name: str) -> str:
+        """`name` with a number behind it that no adapter has."""
+        stem = _stored(name)[: MAX_NAME - 5]
+        return next(free for n in itertools.count(2) if self.find(free := f"{stem} {n}") is None)
+
+    def illustrate(self, entry: Entry, picture: bytes) -> None:
+        """Keep a picture of what an adapter has found, beside its file.
+
+        Parameters
+        ----------
+        entry
+            The adapter.
+        picture
+            Content of a PNG file of at most `MAX_PICTURE_BYTES`.
+
+        Raises
+        ------
+        InputError
+            If it is larger, or cannot be written.
+        """
+        if len(picture) > MAX_PICTURE_BYTES:
+            raise InputError(f"a picture has {len(picture)} bytes; give one of at most {MAX_PICTURE_BYTES}")
+        path = _picture_of(entry.path)
+        try:
+            with whole_file(path) as file:
+                file.write(picture)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error.strerror}); make room there") from error
+
     def remove(self, name: str) -> Path:
-        """Delete the file of the adapter of that name; returns where it was.
+        """Delete the file of the adapter of that name, and its picture; returns where it was.
 
         Raises
         ------
@@ -169,18 +227,26 @@ class Library:
             return self.entry(name).path  # raises
         try:
             path.unlink()
+            _picture_of(path).unlink(missing_ok=True)
         except OSError as error:
             raise AdapterError(f"{path} cannot be removed: {error.strerror}; delete it by hand") from error
         return path
 
     def _files(self) -> Iterator[Path]:
-        return iter(
-            sorted(path for path in self.folder.glob(f"*{SHORT_ENDING}") if not path.name.startswith("."))
-        )
+        found = (path for path in self.folder.glob(f"*{SHORT_ENDING}") if not path.name.startswith("."))
+        return iter(sorted(found, key=_name_of))
 
 
 def _name_of(path: Path) -> str:
     return path.name.removesuffix(SHORT_ENDING).removesuffix(".salt")
+
+
+def _stored(name: str) -> str:
+    return unpathed(printable(name)).strip(" .")[:MAX_NAME].rstrip(" .")
+
+
+def _picture_of(path: Path) -> Path:
+    return path.with_name(f"{_name_of(path)}{PICTURE_ENDING}")
 
 
 def _digest(content: bytes) -> str:

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.text import printable, shortened
 
-__all__ = ["SCHEMES", "open_url"]
+__all__ = ["SCHEMES", "check_private", "open_url", "send"]
 
 SCHEMES = ("http", "https")
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 
 
 def open_url(url: str, timeout: float, headers: dict[str, str] | None = None) -> Any:
@@ -47,6 +48,52 @@ def open_url(url: str, timeout: float, headers: dict[str, str] | None = None) ->
     ):
         opener.add_handler(handler)
     return opener.open(request, timeout=timeout)
+
+
+def send(url: str, method: str, content: bytes, headers: dict[str, str], timeout: float) -> Any:
+    """Send content with headers that nobody else may read; a context manager, like that of `open_url`.
+
+    Parameters
+    ----------
+    url
+        Address that begins with ``https://``, or is on this machine. Redirects are errors, as the headers
+        would go along.
+    method
+        "POST" or "PUT".
+    content
+        Body of the request.
+    headers
+        Its headers, such as one with a token.
+    timeout
+        Seconds without a byte after which the connection is broken off.
+
+    Raises
+    ------
+    InputError
+        If the address is another.
+    OSError, http.client.HTTPException
+        If the server cannot be reached or answers with an error.
+    """
+    check_private(url)
+    headers = {"User-Agent": "napari-salt", **headers}
+    request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener.open(request, timeout=timeout)
+
+
+def check_private(url: str) -> None:
+    """Raise InputError for an address to which no token may be sent: not https, and not this machine."""
+    if _scheme(url) == "http" and urlsplit(url).hostname in THIS_MACHINE:
+        return
+    _check_scheme(url, ("https",), "a token is to be sent to")
 
 
 class _SameScheme(urllib.request.HTTPRedirectHandler):

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.core.adapt.segmenter import Segmenter
 from napari_salt.core.bases.load import BaseModel, load_base
 from napari_salt.terms.errors import AdapterError, InputError
 from napari_salt.terms.files import whole_file
 from napari_salt.terms.text import reason
 
-__all__ = ["OPSET", "export_onnx", "export_sam"]
+__all__ = ["OPSET", "check_ending", "export_onnx", "export_sam", "traced", "written"]
 
 OPSET = 18
 """Version of ONNX's operators; ONNX Runtime has it since 1.14."""
@@ -50,7 +49,7 @@ def export_sam(adapter: Adapter, path: Path, base: BaseModel | None = None) -> P
     AdapterError
         If the adapter does not fit the base.
     """
-    _check_ending(path, ".pth")
+    check_ending(path, ".pth")
     base = base or load_base(adapter.base_reference())
     if base.spec.kind not in SAM_KINDS or "@" in base.spec.name:
         raise InputError(
@@ -60,7 +59,7 @@ def export_sam(adapter: Adapter, path: Path, base: BaseModel | None = None) -> P
     adapter.build(base=base).merged()
     content = io.BytesIO()
     torch.save({name: t.contiguous().clone() for name, t in base.module.state_dict().items()}, content)
-    return _written(path, content.getvalue())
+    return written(path, content.getvalue())
 
 
 def export_onnx(adapter: Adapter, path: Path, base: BaseModel | None = None) -> Path:
@@ -87,35 +86,51 @@ def export_onnx(adapter: Adapter, path: Path, base: BaseModel | None = None) -> 
     AdapterError
         If the adapter does not fit the base, or the base has operators that ONNX lacks.
     """
-    _check_ending(path, ".onnx")
+    check_ending(path, ".onnx")
     try:
         import onnx
     except ImportError as error:
         raise InputError('ONNX needs the package onnx; run pip install "napari-salt[onnx]"') from error
     segmenter = adapter.build(base=base).merged()
-    model = onnx.load_from_string(_traced(segmenter))
+    example = torch.zeros(2, 3, segmenter.input_size, segmenter.input_size)
+    model = onnx.load_from_string(traced(segmenter, example, "logits"))
     meta = adapter.metadata()
     kept = {key: meta[key] for key in ("classes", "preprocess", "base_model", "license", "author")}
     facts = {**kept, "config": json.dumps(asdict(adapter.salt)), "input_size": str(segmenter.input_size)}
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model)
-    return _written(path, model.SerializeToString())
+    return written(path, model.SerializeToString())
 
 
-def _traced(segmenter: Segmenter) -> bytes:
-    example = torch.zeros(2, 3, segmenter.input_size, segmenter.input_size)  # 1 might become a constant
+def traced(model: nn.Module, example: Tensor, output: str) -> bytes:
+    """Trace a model as ONNX, with a dynamic batch.
+
+    Parameters
+    ----------
+    model
+        Takes images like `example`, which become the input ``images``.
+    example
+        (2, C, S, S): a batch of 1 might become a constant.
+    output
+        Name of the output.
+
+    Raises
+    ------
+    AdapterError
+        If it has operators that ONNX lacks.
+    """
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # sizes become constants of the trace, as they may
         path = Path(folder) / "model.onnx"
-        hooks = [layer.register_forward_pre_hook(_as_image) for layer in _mergers(segmenter)]
+        hooks = [layer.register_forward_pre_hook(_as_image) for layer in _mergers(model)]
         try:
             torch.onnx.export(
-                segmenter,
+                model,
                 (example,),
                 path,
                 input_names=["images"],
-                output_names=["logits"],
-                dynamic_axes={"images": {0: "batch"}, "logits": {0: "batch"}},
+                output_names=[output],
+                dynamic_axes={"images": {0: "batch"}, output: {0: "batch"}},
                 opset_version=OPSET,
                 dynamo=False,
             )
@@ -128,9 +143,9 @@ def _traced(segmenter: Segmenter) -> bytes:
         return path.read_bytes()
 
 
-def _mergers(segmenter: Segmenter) -> list[nn.Module]:
+def _mergers(model: nn.Module) -> list[nn.Module]:
     """LiteMedSAM's layers that take ``len`` of their input, which would become a constant of the trace."""
-    return [layer for layer in segmenter.modules() if type(layer).__name__ == "PatchMerging"]
+    return [layer for layer in model.modules() if type(layer).__name__ == "PatchMerging"]
 
 
 def _as_image(layer: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
@@ -143,12 +158,14 @@ def _as_image(layer: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
     return (tokens.transpose(1, 2).reshape(tokens.shape[0], -1, height, width),)
 
 
-def _check_ending(path: Path, ending: str) -> None:
+def check_ending(path: Path, ending: str) -> None:
+    """Raise InputError for a file's name that ends in something else."""
     if path.suffix != ending:
         raise InputError(f"{path}: the file's name must end in {ending}; rename it")
 
 
-def _written(path: Path, content: bytes) -> Path:
+def written(path: Path, content: bytes) -> Path:
+    """Write an exported model, whole or not at all; InputError if that is not possible."""
     try:
         with whole_file(path) as file:
             file.write(content)

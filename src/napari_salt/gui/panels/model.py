@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSlider
 
+from napari_salt.gui.panels._library import LibraryFold
 from napari_salt.gui.panels._panel import Panel, button, explain, plain_tip, row, words
 from napari_salt.session._guard import connect
 from napari_salt.session._rescaling import strength_words
@@ -70,6 +71,8 @@ class ModelPanel(Panel):
         self.form.addRow(self.card)
         self.form.addRow(row(self.load, self.reset))
         self.form.addRow("strength", row(self.strength, self.percent, self.apply))
+        self.library = LibraryFold(session)
+        self.form.addRow(self.library)
         self.refresh()
 
     def refresh(self) -> None:
