@@ -34,16 +34,18 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Generator[None, None, None]:
-    """A cache folder that is not the user's, for other processes as well."""
+    """A cache folder and a library that are not the user's, for other processes as well."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NAPARI_SALT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for name in ("CACHE", "LIBRARY"):
+            patch.setenv(f"NAPARI_SALT_{name}", str(tmp_path_factory.mktemp(name.lower())))
         yield
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A cache folder of the test's own, not made yet."""
+    """A cache folder of the test's own, not made yet; a library beside it."""
     monkeypatch.setenv("NAPARI_SALT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NAPARI_SALT_LIBRARY", str(tmp_path / "library"))
     return tmp_path / "cache"
 
 

@@ -16,9 +16,7 @@ from test_widget_steps import NARROW, SMALL, truncated
 pytestmark = pytest.mark.gui
 
 
-def test_the_library_is_searched_used_filled_and_emptied(desk, base, tmp_path, monkeypatch):
-    monkeypatch.setenv("NAPARI_SALT_LIBRARY", str(tmp_path / "library"))
-    desk.session.shelf._library = Library()  # the desk was made before
+def test_the_library_is_searched_used_filled_and_emptied(desk, base, tmp_path):
     long = "<b>nuclei</b> of the fruit fly, wing disc, stained, one of a series of adapters with a long name"
     for number in range(6):
         author = "A. Painter & <i>friends</i>"
