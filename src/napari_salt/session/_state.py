@@ -68,6 +68,7 @@ class Changes(SignalGroup):
     preview = Signal()
     results = Signal()
     comparing = Signal()
+    project = Signal()
     tool = Signal()
     touched = Signal()
 
