@@ -135,6 +135,7 @@ def test_what_is_painted_and_set_in_the_window_is_in_the_file(session, here):
     assert names(here) == ["from a script.tif", "images", "labels", "new.toml", "paint.tif"]
     np.testing.assert_array_equal(tifffile.imread(here / "from a script.tif"), image)
     np.testing.assert_array_equal(tifffile.imread(here / "paint.tif"), paint)
+    assert session.projects.words == ["new.toml: learns from 1 image, segments 1 image into results"]
     read = Project.load(path)
     assert [entry.images for entry in read.segment] == ["from a script.tif"]
     assert read.output == "results"

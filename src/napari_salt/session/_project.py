@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image
 
-from napari_salt.io._project_files import sources_of
+from napari_salt.io._project_files import pairs_of, sources_of
 from napari_salt.session._pair_layers import OpenedPair, image_of, opened_pairs
 from napari_salt.session._project_saving import ProjectSaving
 from napari_salt.terms.arguments import command_line
@@ -151,11 +151,14 @@ class Projects:
     def _note(self, path: Path, project: Project) -> None:
         """Remember the project, and what it is."""
         self.path, self._project = path, project
-        faults = [f"{name}: {found}" for name, found in sources_of(project) if isinstance(found, InputError)]
-        self.notes += faults
-        count = sum(len(found) for _, found in sources_of(project) if not isinstance(found, InputError))
-        learnt = f"learns from {_counted(len(self._session.pairs))}, " if project.train else ""
-        self._summary = f"{path.name}: {learnt}segments {_counted(count)} into {project.output}"
+        found = list(sources_of(project))
+        self.notes += [f"{name}: {each}" for name, each in found if isinstance(each, InputError)]
+        pairs, images = (
+            sum(len(each) for _, each in some if not isinstance(each, InputError))
+            for some in (pairs_of(project), found)
+        )
+        learns = f"learns from {_counted(pairs)}, " if project.train else ""
+        self._summary = f"{path.name}: {learns}segments {_counted(images)} into {project.output}"
         self._session.changed.project.emit()
 
     # Saving -----------------------------------------------------------------------------------------
