@@ -68,6 +68,7 @@ FORMATS: dict[str, Format] = {
             keeps=("position", "unknown distance"),
             has_channels=True,
             is_folder=True,
+            has_series=True,
             recognise=_later("_zarr", "is_zarr"),
             may_replace=_later("_zarr", "is_zarr"),
         ),

@@ -30,6 +30,8 @@ LayerData = tuple[Any, dict[str, Any], str]
 
 AFFINE, SERIES = "napari-salt: affine", "napari-salt: series"
 """Keys, beside `FILE` and `CLASSES`, in the metadata of layers: what files say that a layer cannot hold."""
+MOST_IMAGES = 32
+"""So many images of a file are opened at once; a plate has hundreds."""
 _SEGMENTATION = "3D Slicer's segmentation"
 
 
@@ -49,6 +51,8 @@ def layers_of(path: Path) -> list[LayerData]:
     try:
         return [layer_of(_read(path))]
     except SeveralImagesError as several:
+        if len(several.names) > MOST_IMAGES:
+            raise InputError(f"{several}; in napari, open one by its path") from several
         return [layer_of(_read(path, number), name) for number, name in enumerate(several.names)]
 
 
