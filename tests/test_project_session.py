@@ -118,6 +118,24 @@ def test_opening_and_saving_keep_all_that_run_reads(session, here):
     assert str(here) not in other.read_text()
 
 
+def test_pairs_that_a_pattern_names_are_not_segmented_because_of_that(session, here):
+    path = project(here, train=(ProjectPair("images/*.tif", "labels/*.tif"),), segment=())
+    assert session.projects.open(path)
+    assert [pair.labels.name for pair in session.pairs] == ["s0 labels", "s1 labels"]
+    assert session.projects.save(path)
+    read = Project.load(path)
+    assert [pair.image for pair in read.train] == ["images/s0.tif", "images/s1.tif"]
+    assert read.segment == ()
+
+
+def test_images_that_run_cannot_tell_apart_are_noted(session, here):
+    (here / "more").mkdir()
+    (here / "more" / "s0.tif").write_bytes((here / "images" / "s0.tif").read_bytes())
+    images = (ProjectImages("images/s0.tif"), ProjectImages("more/s0.tif"))
+    assert session.projects.open(project(here, segment=images))
+    assert "would both be written as s0" in session.projects.words[1]
+
+
 def test_what_is_painted_and_set_in_the_window_is_in_the_file(session, here):
     image, paint = tiny.discs(4)[0], np.zeros((4, 64, 64), np.uint8)
     paint[1, :9, :9], paint[2, 9:20, :9], paint[2, 30:, 30:] = 1, 1, 2

@@ -151,7 +151,11 @@ class Projects:
     def _note(self, path: Path, project: Project) -> None:
         """Remember the project, and what it is."""
         self.path, self._project = path, project
-        found = list(sources_of(project))
+        try:
+            found = list(sources_of(project))
+        except InputError as error:  # two images of the same name; `run` will say so
+            found = []
+            self.notes.append(str(error))
         self.notes += [f"{name}: {each}" for name, each in found if isinstance(each, InputError)]
         pairs, images = (
             sum(len(each) for _, each in some if not isinstance(each, InputError))

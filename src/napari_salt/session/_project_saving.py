@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_salt.io._project_files import sources_of
+from napari_salt.io._project_files import pairs_of, sources_of
 from napari_salt.session._paint import Pair
 from napari_salt.session._pair_files import PairFiles, images_entry
 from napari_salt.terms.errors import InputError
@@ -167,11 +167,12 @@ class ProjectSaving:
         entries: list[ProjectImages] = []
         if before is not None:
             entries = [replace(e, images=str(before.path(e.images).absolute())) for e in before.segment]
-            known |= {before.path(each.image).absolute() for each in before.train}
-            found = (found for _, found in sources_of(before) if not isinstance(found, InputError))
-            known |= {each.path.absolute() for images in found for each in images}
-        named = {entry.images: entry for entry in map(images_entry, sources)}
-        return (*entries, *(entry for path, entry in named.items() if Path(path) not in known))
+            pairs = (found for _, found in pairs_of(before) if not isinstance(found, InputError))
+            images = (found for _, found in sources_of(before) if not isinstance(found, InputError))
+            known |= {each.image.absolute() for found in pairs for each in found}
+            known |= {each.path.absolute() for found in images for each in found}
+        shown = dict.fromkeys(map(images_entry, sources))
+        return (*entries, *(entry for entry in shown if Path(entry.images) not in known))
 
     def _adapter(self, *, trains: bool) -> ProjectAdapter:
         """The adapter of the project: that of the one that was opened, the one to go on from, or to use."""
