@@ -120,7 +120,7 @@ def _labels_of(group: zarr.Group) -> Sequence[str]:
         return ()
     inside = group["labels"]
     assert isinstance(inside, zarr.Group)  # noqa: S101 (asked above)
-    listed = _about(inside).get("labels") or [name for name, child in inside.groups() if _images(child)]
+    listed = _about(inside).get("labels") or _children(inside)
     return [f"labels/{name}" for name in _within(listed)]
 
 
@@ -138,10 +138,15 @@ def _inside(group: zarr.Group, path: Path) -> Sequence[str]:
         if not fields:
             raise InputError(f"{path} is a plate of wells without images: export it again")
         return fields
-    inside = [name for name, child in group.groups() if _images(child)]
+    inside = _children(group)
     if not inside:
         raise InputError(f"{path} holds 0 OME-Zarr images, not one: name an array or an image in it")
     return inside
+
+
+def _children(group: zarr.Group) -> list[str]:
+    """Names of the images in a group; Zarr lists them in any order."""
+    return sorted((name for name, child in group.groups() if _images(child)), key=lambda n: (len(n), n))
 
 
 def _fields(well: Path) -> Sequence[str]:
