@@ -135,7 +135,8 @@ def test_one_image_inside_is_the_image(tmp_path):
     np.testing.assert_array_equal(read_stack(tmp_path / "a.zarr").data.compute(), array)
     np.testing.assert_array_equal(read_stack(tmp_path / "a.zarr" / "0" / "0").data.compute(), array)
     ome_zarr(tmp_path / "a.zarr" / "1", array, multiscales("zyx"))
-    refused(tmp_path / "a.zarr", "holds 2 OME-Zarr images", "such as")
+    refused(tmp_path / "a.zarr", "holds 2 images (0: 0, 1: 1)", "--series")
+    np.testing.assert_array_equal(read_stack(tmp_path / "a.zarr", series=1).data.compute(), array)
 
 
 # Only what is asked for is read

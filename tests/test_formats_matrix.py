@@ -447,10 +447,15 @@ def test_files_cut_short_are_refused(tmp_path, ending):
 
 @pytest.mark.parametrize(
     ("name", "module", "extra"),
-    [("a.mha", "_metaimage", "itk"), ("a.h5", "_hdf5", "hdf5"), ("d", "_dicom", "dicom")],
+    [
+        ("a.mha", "_metaimage", "itk"),
+        ("a.h5", "_hdf5", "hdf5"),
+        ("d", "_dicom", "dicom"),
+        ("a.czi", "_bioio", "microscopes"),
+    ],
 )
 def test_the_error_names_the_extra(tmp_path, monkeypatch, name, module, extra):
-    library = {"itk": "SimpleITK", "hdf5": "h5py", "dicom": "pydicom"}[extra]
+    library = {"itk": "SimpleITK", "hdf5": "h5py", "dicom": "pydicom", "microscopes": "bioio"}[extra]
     if name == "d":
         dicoms.series(tmp_path / "d", noise())
     else:

@@ -15,7 +15,7 @@ import tifffile
 import napari_salt as ns
 import tiny
 from napari_salt.cli import main
-from napari_salt.cli._project_files import Source
+from napari_salt.io._project_files import Source
 from napari_salt.terms.errors import InputError
 from stacks import names, save
 

@@ -351,7 +351,7 @@ def _add_axes(parser: argparse.ArgumentParser) -> None:
         "--series",
         metavar="N|NAME",
         help="which image of a file or folder with several: its number from 0, or a part of its name (DICOM "
-        "series, images of a TIFF, volumes of a 4D NIfTI)",
+        "series, images of a TIFF, volumes of a 4D NIfTI, scenes of a CZI, fields of a plate)",
     )
     parser.add_argument(
         "--pixel-size",

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from napari_salt.cli._inputs import load, prepare_base
 from napari_salt.cli._plan import segmentation_plan, training_plan
-from napari_salt.cli._project_files import Source, made_folder, seen_from, sources_of
 from napari_salt.cli._project_image import SEGMENTATIONS, ProjectImage
 from napari_salt.cli._project_results import check_results, write_results
 from napari_salt.cli._project_state import ProjectState
 from napari_salt.cli._project_training import FAULTS, ProjectTraining
 from napari_salt.cli._terminal import tell
-from napari_salt.cli._train import training_stacks
+from napari_salt.io._project_files import Source, made_folder, seen_from, sources_of
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.pace import short_duration
 from napari_salt.terms.project import Project
@@ -200,8 +199,9 @@ class _Work:
             if trains:
                 training.check()
                 config = training.config
-                stacks = training_stacks(training.pairs, config.plane)
-                facts["training"] = training_plan(stacks, config, project.adapter_file, training.init)
+                facts["training"] = training_plan(
+                    training.stacks, config, project.adapter_file, training.init
+                )
         if not trains:
             adapter = load(project.adapter_file)
         facts |= self._images_planned(sources, adapter)

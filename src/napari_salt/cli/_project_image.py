@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from napari_salt.cli._measure import Measuring
 from napari_salt.cli._outputs import Outputs, state_of
 from napari_salt.cli._partial import PartialRun
-from napari_salt.cli._project_files import Source, ending_for, seen_from
 from napari_salt.cli._project_results import rows_of
 from napari_salt.cli._project_state import Done, ProjectState, plain_values
 from napari_salt.cli._project_training import ELSEWHERE
 from napari_salt.cli._segment import run_segmentation
 from napari_salt.io import Stack
 from napari_salt.io._keeping import check_holds
+from napari_salt.io._project_files import Source, ending_for, seen_from
 from napari_salt.terms.config import SegmentConfig
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.project import Project

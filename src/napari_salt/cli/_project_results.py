@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from napari_salt.cli._measure import Measuring, table_of
-from napari_salt.cli._project_files import Source
 from napari_salt.cli._project_state import Done
 from napari_salt.cli._terminal import tell
 from napari_salt.io import Stack, read_labels
+from napari_salt.io._project_files import Source
 from napari_salt.results.project_report import Case, project_html
 from napari_salt.results.table import Table, write_text
 from napari_salt.terms.card import AdapterCard

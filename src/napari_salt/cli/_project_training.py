@@ -12,11 +12,11 @@ import numpy as np
 
 from napari_salt.cli._inputs import check_adapter_path, load, prepare_base
 from napari_salt.cli._outputs import state_of
-from napari_salt.cli._project_files import PairSource, made_folder, pairs_of, seen_from
 from napari_salt.cli._project_state import ProjectState, digest_of, plain_values
 from napari_salt.cli._terminal import tell
 from napari_salt.cli._train import Pair, judge, named, run_training, training_stacks
-from napari_salt.terms.config import TrainConfig
+from napari_salt.io._project_files import PairSource, made_folder, pairs_of, seen_from
+from napari_salt.terms.config import TrainConfig, Unpainted
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.options import values_of
 from napari_salt.terms.project import Project
@@ -25,6 +25,7 @@ from napari_salt.terms.stack import common_group
 
 if TYPE_CHECKING:
     from napari_salt.core.adapt.adapter import Adapter
+    from napari_salt.core.paint.stacks import TrainingStack
 
 __all__ = ["ELSEWHERE", "FAULTS", "Fault", "ProjectTraining"]
 
@@ -45,8 +46,8 @@ class ProjectTraining:
     ----------
     project, state
         The project, and what of it is done.
-    pairs
-        Images with labels that can be used.
+    pairs, marks
+        Images with labels that can be used, and what unpainted means on single slices of each.
     inputs
         All that the training depends on.
     """
@@ -54,6 +55,7 @@ class ProjectTraining:
     project: Project
     state: ProjectState
     pairs: Sequence[Pair]
+    marks: Sequence[Mapping[int, Unpainted]]
     inputs: Mapping[str, Any]
 
     @classmethod
@@ -66,7 +68,7 @@ class ProjectTraining:
             If none can be used, or the adapter's file cannot be written.
         """
         check_adapter_path(_folder_there(project) / project.adapter_file.name)
-        pairs, facts, faults = [], [], []
+        pairs, marks, facts, faults = [], [], [], []
 
         def note(name: str, error: BaseException) -> None:
             faults.append(f"{name}: {error}")
@@ -74,7 +76,9 @@ class ProjectTraining:
 
         for source, pair in _usable(project, note):
             pairs.append(pair)
-            facts.append([state_of(source.image), state_of(source.labels), opening_of(source.entry)])
+            marks.append(source.entry.marks)
+            told = [source.entry.marks] if source.entry.marks else []
+            facts.append([state_of(source.image), state_of(source.labels), opening_of(source.entry), *told])
         if not pairs:
             raise InputError(f"no image to learn from can be used; {faults[0]}")
         init, training = project.adapter.init, project.training
@@ -86,7 +90,7 @@ class ProjectTraining:
             "texts": project.texts,
             "init": state_of(project.path(init)) if init else None,
         }
-        return cls(project, state, pairs, plain_values(inputs))
+        return cls(project, state, pairs, marks, plain_values(inputs))
 
     @property
     def is_done(self) -> bool:
@@ -117,6 +121,11 @@ class ProjectTraining:
         )
 
     @property
+    def stacks(self) -> tuple[TrainingStack, ...]:
+        """The images with their paint."""
+        return training_stacks(self.pairs, self.config.plane, self.marks)
+
+    @property
     def init(self) -> Adapter | None:
         """The adapter to go on from."""
         about = self.project.adapter
@@ -126,7 +135,7 @@ class ProjectTraining:
         """Train; give the adapter, and whether Ctrl-C ended it early."""
         project, config, init = self.project, self.config, self.init
         prepare_base(init, project.adapter.base if init else config.base)
-        stacks = training_stacks(self.pairs, config.plane)
+        stacks = self.stacks
         if _is_in_output(project):
             made_folder(project.adapter_file.parent)
         self.state.begin_training()
@@ -160,19 +169,19 @@ def _usable(project: Project, fault: Fault) -> Iterator[tuple[PairSource, Pair]]
         for source in found:
             try:
                 opened = source.open()
-                _check(opened, project.training)
+                _check(opened, source.entry.marks, project.training)
             except FAULTS as error:
                 fault(seen_from(project, source.image), error)
             else:
                 yield source, opened
 
 
-def _check(pair: Pair, config: TrainConfig) -> None:
+def _check(pair: Pair, marks: Mapping[int, Unpainted], config: TrainConfig) -> None:
     """Raise InputError where the pair by itself could not be learnt from; all slices in use are read."""
     from napari_salt.core.paint.preprocess import window_slices
     from napari_salt.core.paint.stacks import read_paint
 
-    (stack,) = training_stacks([pair], config.plane)
+    (stack,) = training_stacks([pair], config.plane, [marks])
     painted = {each.index for each in read_paint([stack], config).slices}
     for index in sorted(painted | set(window_slices(stack.image.shape[0]))):
         np.asarray(stack.image[index])

@@ -12,8 +12,6 @@ from itertools import chain, islice
 from types import FrameType
 from typing import Any, Self, TypeVar
 
-from tqdm import tqdm
-
 from napari_salt.terms.pace import Pace
 from napari_salt.terms.text import printable
 
@@ -116,6 +114,8 @@ def progress_bar(total: int | None, text: str, unit: str, done: int = 0, **optio
     """
     if is_quiet() or not sys.stderr.isatty():
         return _Lines(total, text, done, silent=is_quiet() or bool(options.get("disable")))
+    from tqdm import tqdm
+
     return tqdm(
         total=total, desc=text, unit=unit, initial=done, file=sys.stderr, dynamic_ncols=True, **options
     )

@@ -18,7 +18,7 @@ from napari_salt.cli._terminal import Interruption, begun, duration, is_quiet, p
 from napari_salt.io import Stack, read_labels
 from napari_salt.io._unrelated import as_pairs
 from napari_salt.terms.cache import cache_folder, write_atomically
-from napari_salt.terms.config import TrainConfig
+from napari_salt.terms.config import TrainConfig, Unpainted
 from napari_salt.terms.errors import AdapterError
 from napari_salt.terms.planes import Plane
 from napari_salt.terms.stack import common_group
@@ -199,8 +199,13 @@ def _save(adapter: Adapter, out: Path) -> None:
         raise AdapterError(f"{error}; the adapter is kept as {kept}") from error
 
 
-def training_stacks(pairs: Sequence[Pair], plane: Plane = "z") -> tuple[TrainingStack, ...]:
-    """The core's training stacks of images and their labels, of one plane; each slice is read once."""
+def training_stacks(
+    pairs: Sequence[Pair], plane: Plane = "z", marks: Sequence[Mapping[int, Unpainted]] = ()
+) -> tuple[TrainingStack, ...]:
+    """The core's training stacks of images and their labels, of one plane; each slice is read once.
+
+    `marks` says for each pair what unpainted means on single slices.
+    """
     from napari_salt.core.paint import stacks
 
     images, labels = zip(*pairs, strict=True)
@@ -210,6 +215,7 @@ def training_stacks(pairs: Sequence[Pair], plane: Plane = "z") -> tuple[Training
         [image.pixel_size for image in images],
         plane,
         [voxels_for(image, plane) for image in images],
+        marks,
     )
 
 

@@ -10,8 +10,10 @@ from napari_salt.session._session import Session
 __all__ = [
     "load_adapter",
     "next_slice",
+    "open_project",
     "open_widget",
     "save_adapter",
+    "save_project",
     "segment_slice",
     "segment_stack",
     "stop",
@@ -68,6 +70,16 @@ def load_adapter(viewer: Viewer) -> None:
 def save_adapter(viewer: Viewer) -> None:
     """Ask where to save the adapter."""
     open_widget(viewer).share.save.click()
+
+
+def open_project(viewer: Viewer) -> None:
+    """Ask for a project's file and open it."""
+    open_widget(viewer).project.open.click()
+
+
+def save_project(viewer: Viewer) -> None:
+    """Ask where to save the session's work as a project."""
+    open_widget(viewer).project.save.click()
 
 
 def _session(viewer: Viewer) -> Session:

@@ -19,6 +19,7 @@ from napari_salt.gui.panels._panel import Fold, Panel
 from napari_salt.gui.panels.image import ImagePanel
 from napari_salt.gui.panels.model import ModelPanel
 from napari_salt.gui.panels.paint import PaintPanel
+from napari_salt.gui.panels.project import ProjectPanel
 from napari_salt.gui.panels.results import ResultsPanel
 from napari_salt.gui.panels.segment import SegmentPanel
 from napari_salt.gui.panels.share import SharePanel
@@ -98,7 +99,7 @@ class SaltWidget(QScrollArea):
         self.image, self.paint = ImagePanel(session), PaintPanel(session)
         self.train, self.segment = TrainPanel(session), SegmentPanel(session)
         self.share, self.model = SharePanel(session), ModelPanel(session)
-        self.results = ResultsPanel(session)
+        self.results, self.project = ResultsPanel(session), ProjectPanel(session)
         self.steps: Mapping[Step, Panel] = {
             "image": self.image,
             "paint": self.paint,
@@ -108,7 +109,7 @@ class SaltWidget(QScrollArea):
             "results": self.results,
         }
         self._shown: frozenset[Step] = frozenset()
-        for panel in (*self.steps.values(), self.model):
+        for panel in (*self.steps.values(), self.model, self.project):
             layout.addWidget(panel)
         layout.addStretch()
         self.setWidget(body)
@@ -131,6 +132,10 @@ class SaltWidget(QScrollArea):
     def load(self, path: str | Path) -> bool:
         """Load an adapter's file; True if it is loaded."""
         return self.session.load_adapter(Path(path))
+
+    def open_project(self, path: str | Path) -> bool:
+        """Open a project's file; True if it is opened."""
+        return self.session.projects.open(Path(path))
 
     def event(self, event: QEvent) -> bool:
         """Clean up when the dock is closed; napari emits no signal for that."""
@@ -223,6 +228,7 @@ class SaltWidget(QScrollArea):
             "compare": self.results,
             "correct": self.results,
             "suggest": self.paint.next,
+            "project": self.project,
         }
         of_group = {"paint": self.paint, "segmenting": self.segment}
         for config in (SegmentConfig, TrainConfig):

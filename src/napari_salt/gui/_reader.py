@@ -1,10 +1,10 @@
-"""What napari opens with this plugin: adapters, into the dock widget, and stacks with their geometry."""
+"""What napari opens with this plugin: adapters and projects, into the dock widget, and stacks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import napari
 from napari.utils.notifications import show_warning
@@ -14,9 +14,13 @@ from napari_salt.io._table import format_to_read
 from napari_salt.session._layer_files import layers_of
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.errors import AdapterError, InputError
+from napari_salt.terms.project import Project
 from napari_salt.terms.text import printable, unmarked
 
-__all__ = ["get_reader", "get_stack_reader"]
+if TYPE_CHECKING:
+    from napari_salt.gui._dock import SaltWidget
+
+__all__ = ["get_project_reader", "get_reader", "get_stack_reader"]
 
 LayerData = tuple[Any, ...]
 
@@ -45,16 +49,55 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
     return _load
 
 
+def get_project_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:
+    """Give the reader of one project file.
+
+    Parameters
+    ----------
+    path
+        One path, or several.
+
+    Returns
+    -------
+    callable or None
+        None for several paths, for another ending than .toml, and, with a notification that says why, for a
+        .toml file that is no project.
+    """
+    if not isinstance(path, str) or not path.endswith(".toml"):
+        return None
+    try:
+        Project.load(path)
+    except InputError as error:
+        show_warning(unmarked(printable(str(error))))
+        return None
+    return _open_project
+
+
 def _load(path: str | list[str]) -> list[LayerData]:
     """Load the adapter into the current viewer's widget; add no layer."""
+    widget = _widget()
+    if widget is not None:
+        widget.load(Path(str(path)))
+    return [(None,)]
+
+
+def _open_project(path: str | list[str]) -> list[LayerData]:
+    """Open the project in the current viewer's widget, which adds the layers."""
+    widget = _widget()
+    if widget is not None:
+        widget.open_project(Path(str(path)))
+    return [(None,)]
+
+
+def _widget() -> SaltWidget | None:
+    """The widget of the current viewer; without a viewer a notification says so."""
     from napari_salt.gui._commands import open_widget
 
     viewer = napari.current_viewer()
     if viewer is None:
-        show_warning("an adapter is loaded into napari's window; open one first")
-    else:
-        open_widget(viewer).load(Path(str(path)))
-    return [(None,)]
+        show_warning("adapters and projects are opened in napari's window; open one first")
+        return None
+    return open_widget(viewer)
 
 
 def get_stack_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerData]] | None:

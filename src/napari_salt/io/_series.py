@@ -40,7 +40,7 @@ def chosen(series: str | None, names: Sequence[str], path: Path, what: str) -> i
     Parameters
     ----------
     series
-        Its number from 0, or a part of its name that no other has; None where there is only one.
+        Its number from 0, its name, or a part of that which no other has; None where there is only one.
     names
         Of the images, in order.
     path, what
@@ -63,7 +63,9 @@ def chosen(series: str | None, names: Sequence[str], path: Path, what: str) -> i
     if series.isdecimal():
         fitting = [int(series)] if int(series) < len(names) else []
     else:
-        fitting = [number for number, name in enumerate(names) if series.casefold() in name.casefold()]
+        wanted, known = series.casefold(), [name.casefold() for name in names]
+        same = [number for number, name in enumerate(known) if name == wanted]
+        fitting = same or [number for number, name in enumerate(known) if wanted in name]
     if len(fitting) == 1:
         return fitting[0]
     how = "fits none" if not fitting else f"fits {len(fitting)}"

@@ -1,6 +1,6 @@
 """OME-Zarr images: versions up to 0.5 are read at full resolution, 0.5 is written."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from napari_salt.io._axes import axes_of_file, given_axes, unnamed_axes
 from napari_salt.io._blosc import checked
 from napari_salt.io._classes import classes_of, image_label
 from napari_salt.io._format import Layout, Opened, reading
+from napari_salt.io._series import chosen
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.terms.errors import InputError
 
 __all__ = ["ZarrPlanes", "is_zarr", "open_zarr"]
-
-MOST_NAMED = 8
 
 _LETTERS = {"time": "T", "channel": "C"}
 _TYPES = {letter: kind for kind, letter in _LETTERS.items()}
@@ -30,13 +29,17 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in ("zarr.json", ".zarray", ".zgroup"))
 
 
-def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened:  # noqa: ARG001 (any is a stack)
+def open_zarr(path: Path, axes: str | None, *, labels: bool = False, series: str | None = None) -> Opened:
     """Open the full resolution of an OME-Zarr image, or a Zarr array without metadata.
+
+    `series` chooses one of several images: the field of a plate (such as ``B/03/0``), an image of a group,
+    or, if `labels`, one of the labels that belong to an image.
 
     Raises
     ------
     InputError
-        If the folder is damaged, is no Zarr, holds no image or several, or its axes are ambiguous.
+        If the folder is damaged, is no Zarr, holds no image, or several and none is named, or its axes are
+        ambiguous.
     """
     with reading(path, "an OME-Zarr image"):
         if not is_zarr(path):
@@ -47,18 +50,19 @@ def open_zarr(path: Path, axes: str | None, *, labels: bool = False) -> Opened: 
             )
         node = zarr.open(path, mode="r")
         if isinstance(node, zarr.Array):
+            _check_single(series, path)
             letters = _letters(axes, unnamed_axes(node.ndim), node, path)
             return Opened(checked(node), letters, None, None)
-        images = _images(node)
-        if len(images) == 1:
+        images, of_it = _images(node), _labels_of(node) if labels else ()
+        if len(images) == 1 and not of_it:
+            _check_single(series, path)
             return _opened(node, images[0], axes, path)
-        if "plate" in _about(node):
-            raise InputError(_plate(node, path))
-        inside = [name for name, child in node.groups() if _images(child)]
-    if len(inside) == 1 and not images:
-        return open_zarr(path / inside[0], axes)
-    which = f"such as {path / inside[0]}" if inside else "an array or an image in it"
-    raise InputError(f"{path} holds {len(images) or len(inside)} OME-Zarr images, not one: name {which}")
+        if images and not of_it:
+            raise InputError(f"{path} holds {len(images)} OME-Zarr images, not one: name an image in it")
+        inside = of_it or _inside(node, path)
+        what = "labels" if of_it else "images"
+        child = path / inside[chosen(series, inside, path, what)]
+    return open_zarr(child, axes, labels=labels)
 
 
 class ZarrPlanes:
@@ -105,26 +109,56 @@ def _about(group: zarr.Group) -> Mapping[str, Any]:
     return about
 
 
-def _plate(plate: zarr.Group, path: Path) -> str:
-    """Message that tells which path to give instead of a whole plate of wells."""
-    named = (str(well["path"]) for well in _about(plate)["plate"].get("wells", ()))
-    wells = [name for name in named if not Path(name).is_absolute() and ".." not in Path(name).parts]
-    fields = [
-        str(image["path"])
-        for well in wells[:1]
-        for image in _about(zarr.open_group(path / well, mode="r")).get("well", {}).get("images", ())
-    ]
-    if not fields:
-        return f"{path} is a plate of wells without images: export it again"
-    more = "" if len(wells) == 1 else f" (wells: {', '.join(wells[:MOST_NAMED])}{_and_more(wells)})"
-    return (
-        f"{path} is a plate of {len(wells)} wells: name one image in it, such as "
-        f"{path / wells[0] / fields[0]}{more}"
-    )
+def _check_single(series: str | None, path: Path) -> None:
+    if series is not None:
+        raise InputError(f"{path} is one image: leave out --series {series}")
 
 
-def _and_more(names: Sequence[str]) -> str:
-    return f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+def _labels_of(group: zarr.Group) -> Sequence[str]:
+    """Paths of the labels of an image, as seen from it; none of a group that is labels itself."""
+    if "image-label" in _about(group) or not isinstance(group.get("labels"), zarr.Group):
+        return ()
+    inside = group["labels"]
+    assert isinstance(inside, zarr.Group)  # noqa: S101 (asked above)
+    listed = _about(inside).get("labels") or _children(inside)
+    return [f"labels/{name}" for name in _within(listed)]
+
+
+def _inside(group: zarr.Group, path: Path) -> Sequence[str]:
+    """Paths of the images of a plate or group, as seen from it.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+    """
+    if "plate" in _about(group):
+        wells = _within(well["path"] for well in _about(group)["plate"].get("wells", ()))
+        fields = [f"{well}/{field}" for well in wells for field in _fields(path / well)]
+        if not fields:
+            raise InputError(f"{path} is a plate of wells without images: export it again")
+        return fields
+    inside = _children(group)
+    if not inside:
+        raise InputError(f"{path} holds 0 OME-Zarr images, not one: name an array or an image in it")
+    return inside
+
+
+def _children(group: zarr.Group) -> list[str]:
+    """Names of the images in a group; Zarr lists them in any order."""
+    return sorted((name for name, child in group.groups() if _images(child)), key=lambda n: (len(n), n))
+
+
+def _fields(well: Path) -> Sequence[str]:
+    """Paths of the images of a well, as seen from it."""
+    about = _about(zarr.open_group(well, mode="r")).get("well", {})
+    return _within(image["path"] for image in about.get("images", ()))
+
+
+def _within(names: Iterable[Any]) -> list[str]:
+    """Names of folders, without those that lead elsewhere."""
+    given = map(str, names)
+    return [name for name in given if not Path(name).is_absolute() and ".." not in Path(name).parts]
 
 
 def _opened(group: zarr.Group, image: Mapping[str, Any], axes: str | None, path: Path) -> Opened:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Layer
 
 from napari_salt.session._layer_files import SERIES
-from napari_salt.session._layers import FILE
+from napari_salt.session._layers import FILE, OPENING
 from napari_salt.terms.arguments import arguments_of, command_line
 from napari_salt.terms.slice_ranges import shown_slices
 from napari_salt.terms.text import unpathed
@@ -112,8 +112,10 @@ class _Lines:
         """What is chosen of the image's file: one of several images, and a channel."""
         if source is None:
             return []
-        series = source.layer.metadata.get(SERIES)
-        arguments = [] if series is None else ["--series", str(series)]
+        metadata = source.layer.metadata
+        how = {"series": metadata.get(SERIES), **metadata.get(OPENING, {})}
+        chosen = {name.replace("_", "-"): value for name, value in how.items() if value is not None}
+        arguments = [text for name, value in chosen.items() for text in (f"--{name}", str(value))]
         if len(source.channels) == 1 and source.channel_axis is not None:
             arguments += ["--channel", str(source.channels[0])]
         elif source.channels:

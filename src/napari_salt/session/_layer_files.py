@@ -23,13 +23,15 @@ from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["SERIES", "layers_of", "save_labels"]
+__all__ = ["AFFINE", "SERIES", "LayerData", "layer_of", "layers_of", "save_labels"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """A layer for napari: the array, the layer's arguments and its type."""
 
 AFFINE, SERIES = "napari-salt: affine", "napari-salt: series"
 """Keys, beside `FILE` and `CLASSES`, in the metadata of layers: what files say that a layer cannot hold."""
+MOST_IMAGES = 32
+"""So many images of a file are opened at once; a plate has hundreds."""
 _SEGMENTATION = "3D Slicer's segmentation"
 
 
@@ -47,9 +49,11 @@ def layers_of(path: Path) -> list[LayerData]:
         If it cannot be read, or its axes are ambiguous.
     """
     try:
-        return [_layer(_read(path))]
+        return [layer_of(_read(path))]
     except SeveralImagesError as several:
-        return [_layer(_read(path, number), name) for number, name in enumerate(several.names)]
+        if len(several.names) > MOST_IMAGES:
+            raise InputError(f"{several}; in napari, open one by its path") from several
+        return [layer_of(_read(path, number), name) for number, name in enumerate(several.names)]
 
 
 def save_labels(path: Path, labels: Any, meta: Mapping[str, Any], others: Iterable[Any] = ()) -> None:
@@ -112,7 +116,8 @@ def _image(path: Path, series: int | None) -> Stack:
             raise ambiguous from None
 
 
-def _layer(stack: Stack, name: str = "") -> LayerData:
+def layer_of(stack: Stack, name: str = "") -> LayerData:
+    """A layer of an opened file; segmentations that name their classes are labels."""
     data: Any = stack.data[0] if stack.was_2d and stack.frames == 1 else stack.data
     if stack.frames > 1 and not stack.was_2d:
         data = data.reshape((stack.frames, -1, *data.shape[1:]))

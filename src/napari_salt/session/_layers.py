@@ -24,6 +24,7 @@ from napari_salt.terms.unsure import pixel_uncertainty
 
 __all__ = [
     "FILE",
+    "OPENING",
     "PLACEMENT",
     "Output",
     "Overlay",
@@ -54,6 +55,8 @@ DIFFERENCE = {1: "#ff7f0e", 2: "#1f77b4", 3: "#d62728"}
 OURS, MADE_BY = "napari-salt", "napari-salt: made by"
 CLASSES, FEATURES, FILE = "napari-salt: classes", "napari-salt: features", "napari-salt: file"
 """Keys in the metadata of layers that this plugin makes; `CLASSES`: name by label value, none for objects."""
+OPENING = "napari-salt: opening"
+"""Key in the metadata of images of a project: how the file was opened, by the names of `Opening`."""
 
 
 class Overlay:

@@ -37,6 +37,7 @@ from napari_salt.session._layers import made_by_us, new_labels
 from napari_salt.session._measuring import Measuring
 from napari_salt.session._painting import Painting
 from napari_salt.session._previewing import Previewing
+from napari_salt.session._project import Projects
 from napari_salt.session._prompting import Prompting
 from napari_salt.session._reporting import Reporting
 from napari_salt.session._rescaling import Rescaling
@@ -97,6 +98,7 @@ class Session(SessionState):
             "Ask": self.prompting,
             "Compare": self.shelf,
         }
+        self.projects = Projects(self, self.training, self.set_image, self.load_adapter, self.reset_adapter)
         connect(self.changed.labels, self.painting.follow)
         self._engine_messages = connect(self.engine.message, self._on_message)
 

@@ -69,6 +69,7 @@ class Changes(SignalGroup):
     preview = Signal()
     results = Signal()
     comparing = Signal()
+    project = Signal()
     tool = Signal()
     library = Signal()
     touched = Signal()

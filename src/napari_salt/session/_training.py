@@ -153,14 +153,19 @@ class Training(SessionJob):
             *((pair.source, pair.snapshot(session.marked.get(pair.labels))) for pair in others),
         ]
 
-    def _config(self, pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> TrainConfig:
+    @property
+    def config(self) -> TrainConfig:
+        """How to train, apart from slices and time points."""
         session = self._session
         objects = session.options.train.painted == "objects"
         names = dict(session.class_names) if objects else {info.value: info.name for info in session.classes}
-        colors = {info.value: info.color for info in session.classes}
+        colors = {} if objects else {info.value: info.color for info in session.classes}
+        return replace(session.options.train_config(None, names, colors), plane=session.plane)
+
+    def _config(self, pairs: Sequence[tuple[ImageSource, PaintSnapshot]]) -> TrainConfig:
         group = common_group([(source.layer.name, source.group) for source, _ in pairs])
-        slices = _slices(pairs) if session.plane == "z" else None
-        return replace(session.options.train_config(slices, names, colors, group), plane=session.plane)
+        slices = _slices(pairs) if self._session.plane == "z" else None
+        return replace(self.config, slices=slices, group=group)
 
     def _job(
         self,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from napari_salt.terms.config import Unpainted
 from napari_salt.terms.errors import InputError
+from napari_salt.terms.slice_ranges import parse_slices
 from napari_salt.terms.units import parse_lengths
 
 __all__ = [
@@ -84,11 +87,38 @@ class ProjectPair(Opening):
         has the same text in that place.
     resample
         Whether labels on another grid are resampled onto that of the image.
+    complete, strokes
+        Slices, such as "0-3, 7", on which what is not painted is background, or is unknown, whatever
+        `unpainted` says of the others. Complete ones may be without paint.
     """
 
     image: str
     labels: str
     resample: bool = False
+    complete: str | None = None
+    strokes: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.marks
+
+    @property
+    def marks(self) -> Mapping[int, Unpainted]:
+        """What unpainted means on single slices, by position.
+
+        Raises
+        ------
+        InputError
+            If `complete` or `strokes` names no slices, or both name the same one.
+        """
+        try:
+            complete, strokes = (parse_slices(text) if text else () for text in (self.complete, self.strokes))
+        except InputError as error:
+            raise InputError(f"complete or strokes: {error}") from error
+        if both := sorted({*complete} & {*strokes}):
+            raise InputError(f"slice {both[0]} is in complete and in strokes; leave it out of one")
+        unknown: dict[int, Unpainted] = dict.fromkeys(strokes, "ignore")
+        return unknown | dict.fromkeys(complete, "background")
 
 
 @dataclass(frozen=True)

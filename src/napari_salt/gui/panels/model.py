@@ -41,7 +41,9 @@ class ModelPanel(Panel):
 
     def __init__(self, session: Session) -> None:
         changed = session.changed
-        super().__init__("Model", session, (changed.adapter, changed.job, changed.image, changed.labels))
+        super().__init__(
+            "Model", session, (changed.adapter, changed.job, changed.image, changed.labels, changed.options)
+        )
         self.base = QComboBox()
         self.base.setToolTip("The Segment Anything model that is adapted, or used for prompts.")
         self.base.setMinimumContentsLength(8)
@@ -82,6 +84,7 @@ class ModelPanel(Panel):
         self.card.setText("no adapter: the base model as it is" if adapter is None else _describe(adapter))
         self.card.setToolTip("" if adapter is None else plain_tip(_details(adapter)))
         self._show_bases()
+        self._show_device()
         none = "there is no adapter"
         explain(self.reset, session.busy or ("" if adapter else none), RESET)
         explain(self.load, session.busy, "Load an adapter file (or drop one on napari).")
@@ -112,6 +115,14 @@ class ModelPanel(Panel):
         if self.base.findData(chosen) < 0:
             self.base.insertItem(self.base.count() - 1, Path(chosen).name, chosen)
         self.base.setCurrentIndex(self.base.findData(chosen))
+
+    def _show_device(self) -> None:
+        chosen = self.session.options.device
+        self.device.blockSignals(True)
+        if self.device.findText(chosen) < 0:
+            self.device.addItem(chosen)
+        self.device.setCurrentText(chosen)
+        self.device.blockSignals(False)
 
     def _choose_base(self, position: int) -> None:
         chosen = self.base.itemData(position)

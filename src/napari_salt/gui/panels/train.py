@@ -112,6 +112,7 @@ class TrainPanel(Panel):
         self.reason.setText("" if running else training.cannot)
         self.reason.setVisible(not running and bool(training.cannot))
         self.go_on.setVisible(session.adapter is not None)
+        self.go_on.setChecked(session.options.go_on)
         self.bar.setVisible(running)
         self.plot.setVisible(bool(history.steps) or running)
         if running:

@@ -14,6 +14,7 @@ from napari_salt.io._table import FORMATS, format_to_read, format_to_write, is_s
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.project import Project
 from napari_salt.terms.project_parts import Opening, ProjectImages, ProjectPair, opening_of
+from napari_salt.terms.slice_ranges import check_slices
 from napari_salt.terms.tables import path_from
 from napari_salt.terms.text import shortened
 
@@ -70,6 +71,7 @@ class PairSource:
             As `read_stack` and `read_labels`.
         """
         image = _opened(self.image, self.entry)
+        check_slices(self.entry.marks, len(image.data), self.image)
         axes = (
             None if self.entry.axes is None else "".join(a for a in self.entry.axes.upper() if a in "TZNYX")
         )
