@@ -14,7 +14,7 @@ import napari_salt as ns
 import tiny
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.bases.load import load_base
-from napari_salt.engine._messages import AdapterRead, Look
+from napari_salt.engine._requests import AdapterRead, Look
 from napari_salt.session._autosave import Autosave
 from napari_salt.session._layers import CLASSES
 from napari_salt.terms.config import SegmentConfig

@@ -11,7 +11,7 @@ import napari_salt as ns
 import tiny
 from hands import CTRL
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.engine._messages import Stop
+from napari_salt.engine._requests import Stop
 
 pytestmark = pytest.mark.gui
 

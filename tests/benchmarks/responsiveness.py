@@ -95,7 +95,7 @@ def beside_napari(steps, *, used, preview):
 
 
 def note(message, moments, previews):
-    from napari_salt.engine._messages import Looked, Trained
+    from napari_salt.engine._news import Looked, Trained
 
     if isinstance(message, Trained) and message.event.held_out_dice is None:
         moments.append((message.event.step, message.event.seconds))

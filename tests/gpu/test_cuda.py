@@ -19,7 +19,8 @@ from napari_salt.cli import main
 from napari_salt.core.devices import compute_dtype, to_device, to_host
 from napari_salt.core.segment import stack as segmenting
 from napari_salt.engine._client import EngineProcess
-from napari_salt.engine._messages import Failed, Finished, PaintedStack, Train, Trained
+from napari_salt.engine._news import Failed, Finished, Trained
+from napari_salt.engine._requests import PaintedStack, Train
 
 pytestmark = pytest.mark.cuda
 

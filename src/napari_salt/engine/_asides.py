@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from napari_salt.engine import _messages as messages
+from napari_salt.engine import _news as told
+from napari_salt.engine import _requests as asked
 from napari_salt.engine._failures import failure
 from napari_salt.engine._kept import Kept
 from napari_salt.engine._link import Link
@@ -41,10 +42,10 @@ class Asides:
 
     def __init__(self, link: Link, kept: Kept) -> None:
         self._link, self._kept = link, kept
-        self._waiting: queue.SimpleQueue[messages.Aside] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[asked.Aside] = queue.SimpleQueue()
         self._look_allowed_at = 0.0
 
-    def put(self, request: messages.Aside) -> None:
+    def put(self, request: asked.Aside) -> None:
         """Keep a request until it is its turn; from any thread."""
         self._waiting.put(request)
 
@@ -52,7 +53,7 @@ class Asides:
         """Answer all."""
         self._serve(self._look, share=1.0)
 
-    def between_steps(self, look: PreviewSoFar, first: messages.StackInfo) -> None:
+    def between_steps(self, look: PreviewSoFar, first: asked.StackInfo) -> None:
         """Stop if asked to, else answer; previews show what has been learnt so far.
 
         Parameters
@@ -64,7 +65,7 @@ class Asides:
         """
         check_stop()
 
-        def answer(request: messages.Look) -> Preview:
+        def answer(request: asked.Look) -> Preview:
             def read(rule: Preprocess) -> SliceReader:
                 return self._kept.reader(request.image, rule, request.pixel_size)
 
@@ -78,15 +79,15 @@ class Asides:
         check_stop()
         self._serve(self._look, PREVIEW_SHARE)
 
-    def _serve(self, look: Callable[[messages.Look], Preview | None], share: float) -> None:
+    def _serve(self, look: Callable[[asked.Look], Preview | None], share: float) -> None:
         """Answer all but `Look`, and the newest of these, which may take at most `share` of the time."""
-        newest: messages.Look | None = None
+        newest: asked.Look | None = None
         with contextlib.suppress(queue.Empty):
             while True:
                 request = self._waiting.get_nowait()
-                if isinstance(request, messages.Look):
+                if isinstance(request, asked.Look):
                     newest = request
-                elif isinstance(request, messages.Ask):
+                elif isinstance(request, asked.Ask):
                     self._answer(request, self._mask)
                 else:
                     self._answer(request, self._compare)
@@ -96,9 +97,7 @@ class Asides:
             self._waiting.put(newest)
             return
         began = time.monotonic()
-        self._answer(
-            newest, lambda wish: messages.Looked(preview=look(wish), seconds=time.monotonic() - began)
-        )
+        self._answer(newest, lambda wish: told.Looked(preview=look(wish), seconds=time.monotonic() - began))
         self._look_allowed_at = time.monotonic() + (time.monotonic() - began) * (1 / share - 1)
 
     def _answer(self, request: T, answer: Callable[[T], Any]) -> None:
@@ -109,7 +108,7 @@ class Asides:
         except Exception as error:  # noqa: BLE001 (reported as a job's are)
             self._link.send(failure(request, error))
 
-    def _look(self, request: messages.Look) -> Preview | None:
+    def _look(self, request: asked.Look) -> Preview | None:
         from napari_salt.core.segment.preview import preview
 
         if request.adapter is None:
@@ -119,13 +118,13 @@ class Asides:
         reader = self._kept.reader(request.image, adapter.preprocess, request.pixel_size)
         return preview(segmenter, reader, adapter.shown_values, request.index, request.centre)
 
-    def _compare(self, request: messages.Compare) -> messages.Compared:
+    def _compare(self, request: asked.Compare) -> told.Compared:
         from napari_salt.core.paint.likeness import misfit
 
         found, words = misfit(request.card, self._link.stack(request.image), request.pixel_size)
-        return messages.Compared(name=request.name, misfit=found, words=words)
+        return told.Compared(name=request.name, misfit=found, words=words)
 
-    def _mask(self, request: messages.Ask) -> messages.Mask:
+    def _mask(self, request: asked.Ask) -> told.Mask:
         from napari_salt.terms.prompt_set import PromptSet
 
         began = time.monotonic()
@@ -134,6 +133,6 @@ class Asides:
         if request.points or request.box:
             predictor = self._kept.predictor(request.base, request.device)
             mask = predictor.mask(embedding, PromptSet(request.points, request.positive, request.box))
-        return messages.Mask(
+        return told.Mask(
             number=request.number, index=request.index, mask=mask, seconds=time.monotonic() - began
         )

@@ -17,19 +17,8 @@ import numpy as np
 from cachetools import LRUCache
 from psygnal import Signal
 
-from napari_salt.engine._messages import (
-    ASIDES,
-    AdapterRead,
-    Answer,
-    Failed,
-    Finished,
-    Job,
-    ReadAdapter,
-    ReadSlice,
-    Request,
-    SliceRead,
-    StackInfo,
-)
+from napari_salt.engine._news import Failed, Finished, ReadAdapter, ReadSlice
+from napari_salt.engine._requests import ASIDES, AdapterRead, Answer, Job, Request, SliceRead, StackInfo
 from napari_salt.terms.stack import StackLike
 from napari_salt.terms.threads import SHORT_WAITS
 

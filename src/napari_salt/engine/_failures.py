@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from napari_salt.engine._messages import Failed
+from napari_salt.engine._news import Failed
 from napari_salt.terms.errors import BaseModelError, DeviceError, SaltError
 
 __all__ = ["failure"]
@@ -24,7 +24,7 @@ def failure(request: Any, error: Exception) -> Failed:
     Parameters
     ----------
     request
-        A message of `_messages` that could not be answered.
+        A message of `_requests` that could not be answered.
     error
         What was raised.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cachetools import LRUCache
 
-from napari_salt.engine import _messages as messages
+from napari_salt.engine import _requests as asked
 from napari_salt.engine._link import Link
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ class Kept:
 
         return mix([self.adapter(digest)], [1.0], strength=strength)
 
-    def reader(
-        self, info: messages.StackInfo, preprocess: Preprocess, pixel_size: float | None
-    ) -> SliceReader:
+    def reader(self, info: asked.StackInfo, preprocess: Preprocess, pixel_size: float | None) -> SliceReader:
         """Reads the stack's slices as the model wants them."""
         from napari_salt.core.paint.preprocess import SliceReader
 
@@ -95,7 +93,7 @@ class Kept:
 
         return self._predictors.get((base, device), make)
 
-    def embedding(self, request: messages.Ask) -> ImageEmbedding:
+    def embedding(self, request: asked.Ask) -> ImageEmbedding:
         """What the base's encoder makes of the slice that a prompt is about."""
         from napari_salt.terms.preprocess import Preprocess
 

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from napari_salt.engine import _messages as messages
+from napari_salt.engine import _news as told
+from napari_salt.engine import _requests as asked
 from napari_salt.engine._remote import RemoteStack
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.text import printable
@@ -30,10 +31,10 @@ class Link:
 
     def __init__(self, requests: BinaryIO, messages_out: BinaryIO) -> None:
         self._requests, self._messages_out = requests, messages_out
-        self._answers: queue.SimpleQueue[messages.Answer] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[asked.Answer] = queue.SimpleQueue()
         self._sending, self._asking = threading.Lock(), threading.Lock()  # a thread reads slices ahead
 
-    def receive(self) -> messages.Request:
+    def receive(self) -> asked.Request:
         """The next request; answers on the way there go to who waits for them.
 
         Raises
@@ -42,8 +43,8 @@ class Link:
             At the end of the stream.
         """
         while True:
-            request: messages.Request = pickle.load(self._requests)  # noqa: S301 (from who started us) # nosec B301
-            if not isinstance(request, messages.Answer):
+            request: asked.Request = pickle.load(self._requests)  # noqa: S301 (from who started us) # nosec B301
+            if not isinstance(request, asked.Answer):
                 return request
             self._answers.put(request)
 
@@ -53,22 +54,22 @@ class Link:
             pickle.dump(message, self._messages_out, protocol=5)
             self._messages_out.flush()
 
-    def stack(self, info: messages.StackInfo) -> RemoteStack:
+    def stack(self, info: asked.StackInfo) -> RemoteStack:
         """Slices that lie in napari's process, read one by one."""
         return RemoteStack(info, self._slice)
 
     def adapter_file(self, digest: str) -> bytes:
         """Content of the adapter's file."""
-        content: bytes = self._ask(messages.ReadAdapter(digest=digest)).content
+        content: bytes = self._ask(told.ReadAdapter(digest=digest)).content
         return content
 
     def _slice(self, key: int, index: int) -> np.ndarray:
-        answer: messages.SliceRead = self._ask(messages.ReadSlice(key=key, index=index))
+        answer: asked.SliceRead = self._ask(told.ReadSlice(key=key, index=index))
         if answer.plane is None:
             raise SaltError(answer.error)
         return answer.plane
 
-    def _ask(self, question: messages.ReadSlice | messages.ReadAdapter) -> Any:
+    def _ask(self, question: told.ReadSlice | told.ReadAdapter) -> Any:
         with self._asking:
             self.send(question)
             return self._answers.get()
@@ -84,5 +85,5 @@ class LogSender(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Forward the record."""
         self._send(
-            messages.Logged(name=record.name, level=record.levelno, text=printable(record.getMessage(), "\n"))
+            told.Logged(name=record.name, level=record.levelno, text=printable(record.getMessage(), "\n"))
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_salt.engine import _messages as messages
+from napari_salt.engine import _requests as asked
 
 __all__ = ["RemoteStack"]
 
@@ -23,7 +23,7 @@ class RemoteStack:
         Called with the stack's number and a slice's index; gives the slice, (Y, X[, 3]).
     """
 
-    def __init__(self, info: messages.StackInfo, fetch: Callable[[int, int], np.ndarray]) -> None:
+    def __init__(self, info: asked.StackInfo, fetch: Callable[[int, int], np.ndarray]) -> None:
         self.info = info
         self.shape = info.shape
         self.dtype = np.dtype(info.dtype)

@@ -15,7 +15,8 @@ import sys
 import threading
 from typing import BinaryIO
 
-from napari_salt.engine import _messages as messages
+from napari_salt.engine import _news as told
+from napari_salt.engine import _requests as asked
 from napari_salt.engine._asides import Asides
 from napari_salt.engine._failures import failure
 from napari_salt.engine._jobs import Jobs
@@ -44,7 +45,7 @@ class Engine:
         kept = Kept(self._link)
         self._asides = Asides(self._link, kept)
         self._jobs = Jobs(self._link, kept, self._asides)
-        self._queue: queue.SimpleQueue[messages.Request] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[asked.Request] = queue.SimpleQueue()
         self._stopped = threading.Event()
 
     def serve(self) -> None:
@@ -56,7 +57,7 @@ class Engine:
         threading.Thread(target=self._receive, daemon=True).start()
         while True:
             request = self._queue.get()
-            if isinstance(request, messages.Job):
+            if isinstance(request, asked.Job):
                 self._run(request)
             else:
                 self._asides.between_jobs()
@@ -68,26 +69,26 @@ class Engine:
                 request = self._link.receive()
             except (EOFError, OSError):
                 os._exit(0)
-            if isinstance(request, messages.Stop):
+            if isinstance(request, asked.Stop):
                 self._stopped.set()
                 continue
-            if isinstance(request, messages.Aside):
+            if isinstance(request, asked.Aside):
                 self._asides.put(request)
             else:
                 self._stopped.clear()
             self._queue.put(request)
 
-    def _run(self, job: messages.Job) -> None:
+    def _run(self, job: asked.Job) -> None:
         try:
             with stopping_by(self._check_stop):
                 check_stop()
                 self._jobs.run(job)
         except StopRequested:
-            self._link.send(messages.Finished(stopped=True))
+            self._link.send(told.Finished(stopped=True))
         except Exception as error:  # noqa: BLE001 (the process boundary: everything is reported)
             self._link.send(failure(job, error))
         else:
-            self._link.send(messages.Finished())
+            self._link.send(told.Finished())
 
     def _check_stop(self) -> None:
         if self._stopped.is_set():

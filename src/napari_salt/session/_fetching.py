@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.engine._messages import Arrived, Fetch
+from napari_salt.engine._news import Arrived
+from napari_salt.engine._requests import Fetch
 from napari_salt.session._job import SessionJob
 
 if TYPE_CHECKING:

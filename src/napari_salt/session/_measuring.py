@@ -9,7 +9,8 @@ import numpy as np
 from napari.layers import Labels
 from numpy.typing import NDArray
 
-from napari_salt.engine._messages import Finished, Measure, MeasuredMore
+from napari_salt.engine._news import Finished, MeasuredMore
+from napari_salt.engine._requests import Measure
 from napari_salt.session._colors import class_color
 from napari_salt.session._guard import Connections
 from napari_salt.session._job import SessionJob

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from napari_salt.engine._messages import Failed, Look, Looked
+from napari_salt.engine._news import Failed, Looked
+from napari_salt.engine._requests import Look
 from napari_salt.session._layers import Overlay, camera_of
 from napari_salt.terms.events import Preview
 from napari_salt.terms.planes import Plane

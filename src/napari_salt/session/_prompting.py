@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_salt.engine._messages import Ask, Failed, Mask
+from napari_salt.engine._news import Failed, Mask
+from napari_salt.engine._requests import Ask
 from napari_salt.session._layers import Overlay, accept_mask
 from napari_salt.terms.events import Preview
 from napari_salt.terms.stack import label_dtype

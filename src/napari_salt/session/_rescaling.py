@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.engine._messages import Rescale, Rescaled
+from napari_salt.engine._news import Rescaled
+from napari_salt.engine._requests import Rescale
 from napari_salt.session._job import SessionJob
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.errors import SaltError

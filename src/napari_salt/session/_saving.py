@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.engine._messages import Finished, Write, Written
+from napari_salt.engine._news import Finished, Written
+from napari_salt.engine._requests import Write
 from napari_salt.io._write import check_target
 from napari_salt.session._job import SessionJob
 from napari_salt.session._layers import holds_objects

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_salt.engine._messages import Segment, SliceSegmented
+from napari_salt.engine._news import SliceSegmented
+from napari_salt.engine._requests import Segment
 from napari_salt.io._format import writing
 from napari_salt.io._zarr import ZarrPlanes
 from napari_salt.session._image_source import ImageSource

@@ -14,17 +14,8 @@ from typing import Any
 from napari.layers import Image, Labels
 
 from napari_salt.engine._client import EngineProcess
-from napari_salt.engine._messages import (
-    ASIDES,
-    Compared,
-    Downloading,
-    Failed,
-    Finished,
-    Job,
-    Logged,
-    Looked,
-    Mask,
-)
+from napari_salt.engine._news import Compared, Downloading, Failed, Finished, Logged, Looked, Mask
+from napari_salt.engine._requests import ASIDES, Job
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave, Saved
 from napari_salt.session._comparing import Comparing

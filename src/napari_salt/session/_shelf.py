@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from napari_salt.engine._messages import Compare, Compared, Failed
+from napari_salt.engine._news import Compared, Failed
+from napari_salt.engine._requests import Compare
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._guard import connect
 from napari_salt.session._thumbnail import thumbnail

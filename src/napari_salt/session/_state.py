@@ -15,7 +15,8 @@ from napari.layers import Labels
 from psygnal import Signal, SignalGroup
 
 from napari_salt.engine._client import EngineProcess
-from napari_salt.engine._messages import Failed, Job, Stop
+from napari_salt.engine._news import Failed
+from napari_salt.engine._requests import Job, Stop
 from napari_salt.session._adapter_file import LoadedAdapter
 from napari_salt.session._autosave import Autosave
 from napari_salt.session._colors import class_color, colormap_of

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_salt.engine._messages import SliceScored, Suggest
+from napari_salt.engine._news import SliceScored
+from napari_salt.engine._requests import Suggest
 from napari_salt.session._job import SessionJob
 from napari_salt.terms.errors import SaltError
 from napari_salt.terms.ranking import rank_slices

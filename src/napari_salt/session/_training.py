@@ -9,15 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from napari_salt.engine._messages import (
-    Failed,
-    Finished,
-    Judged,
-    PaintedStack,
-    StrokesFound,
-    Train,
-    Trained,
-)
+from napari_salt.engine._news import Failed, Finished, Judged, StrokesFound, Trained
+from napari_salt.engine._requests import PaintedStack, Train
 from napari_salt.session._history import History, Run
 from napari_salt.session._job import SessionJob
 from napari_salt.terms.card import AdapterCard

@@ -1,7 +1,7 @@
-"""Messages between napari and the engine's process. Imports no torch.
+"""What napari asks the engine's process for, and answers to it. Imports no torch.
 
-A **job** (`Train`, `Segment`, `Suggest`, `Measure`, `Write`, `Rescale`, `Fetch`) takes long and ends with
-one `Finished` or `Failed`; a job that arrives while another runs is queued. An **aside** (`Look`, `Ask`,
+A **job** (`Train`, `Segment`, `Suggest`, `Measure`, `Write`, `Rescale`, `Fetch`) takes long and ends with one
+`Finished` or `Failed`; a job that arrives while another runs is queued. An **aside** (`Look`, `Ask`,
 `Compare`) is answered between two steps of a job, or at once.
 Arrays and adapters stay in napari: the engine gets a `StackInfo` or an adapter's digest, and asks for each
 slice that it needs (`ReadSlice`), and for the file of an adapter that it does not hold (`ReadAdapter`).
@@ -17,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from napari_salt.results.kinds import By
-from napari_salt.results.table import Measured
 from napari_salt.terms.card import AdapterCard
 from napari_salt.terms.config import SegmentConfig, TrainConfig, Unpainted
-from napari_salt.terms.events import Preview, SliceResult, TrainingEvent
 from napari_salt.terms.planes import NOTHING_KNOWN, Voxels
 
 if TYPE_CHECKING:
@@ -30,40 +28,23 @@ __all__ = [
     "ASIDES",
     "AdapterRead",
     "Answer",
-    "Arrived",
     "Aside",
     "Ask",
     "Compare",
-    "Compared",
-    "Downloading",
-    "Failed",
     "Fetch",
-    "Finished",
     "Job",
-    "Judged",
-    "Logged",
     "Look",
-    "Looked",
-    "Mask",
     "Measure",
-    "MeasuredMore",
-    "ReadAdapter",
-    "ReadSlice",
+    "PaintedStack",
     "Request",
     "Rescale",
-    "Rescaled",
     "Segment",
     "SliceRead",
-    "SliceScored",
-    "SliceSegmented",
     "StackInfo",
     "Stop",
-    "StrokesFound",
     "Suggest",
     "Train",
-    "Trained",
     "Write",
-    "Written",
 ]
 
 
@@ -273,177 +254,3 @@ Answer = SliceRead | AdapterRead
 Request = Job | Aside | Stop | Answer
 ASIDES = ("Look", "Ask", "Compare")
 """Names of the asides, as in `Failed.request`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadSlice:
-    """The engine needs slice `index` of stack `key`."""
-
-    key: int
-    index: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadAdapter:
-    """The engine needs the file of the adapter with this digest."""
-
-    digest: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """An event of the training. ``event.adapter`` is None here; `adapter` has the bytes of its file."""
-
-    event: TrainingEvent[AdapterCard]
-    adapter: bytes | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rescaled:
-    """The bytes of the file of the adapter that was asked for by `Rescale`."""
-
-    adapter: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrived:
-    """An adapter that was asked for by `Fetch`: the name of its file, and the content, not checked yet."""
-
-    name: str
-    content: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Downloading:
-    """The base model `name` is being downloaded: bytes so far, and of all (0 if the server sent no size)."""
-
-    name: str
-    received: int
-    total: int
-
-    @property
-    def text(self) -> str:
-        """How much has arrived, in words."""
-        of = f" of {self.total / 1e6:.0f}" if self.total else ""
-        return f"downloading {self.name}: {self.received / 1e6:.0f}{of} MB"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logged:
-    """What a module of the core has logged: the module, the level, and the text."""
-
-    name: str
-    level: int
-    text: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrokesFound:
-    """The paint looks like strokes, but unpainted means background; nothing was trained."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """The comparison of a trained adapter with a random forest on the same paint.
-
-    Parameters
-    ----------
-    forest
-        The forest's held-out Dice by label value.
-    worse
-        A sentence that the forest does better, or "" if it does not.
-    help
-        What would help most.
-    """
-
-    forest: Mapping[int, float]
-    worse: str
-    help: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class SliceSegmented:
-    """One slice is done; without `Segment.probabilities` its probabilities have shape (0, Y, X)."""
-
-    result: SliceResult
-
-
-@dataclass(frozen=True, kw_only=True)
-class SliceScored:
-    """How unsure the adapter is of slice `index`; `done` of `total` slices are scored."""
-
-    index: int
-    uncertainty: float
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class MeasuredMore:
-    """How far a measurement is, and what it has found."""
-
-    event: Measured
-
-
-@dataclass(frozen=True, kw_only=True)
-class Written:
-    """How many of the slices of a file are written."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Looked:
-    """The answer to `Look`: the preview, None if there was no adapter, and the seconds it took."""
-
-    preview: Preview | None
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mask:
-    """The answer to `Ask` `number`: bool (Y, X), None without a prompt, and the seconds it took."""
-
-    number: int
-    index: int
-    mask: NDArray[Any] | None
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Compared:
-    """The answer to `Compare`: misfit (0: alike; infinite: it cannot be used) and what that is made of."""
-
-    name: str
-    misfit: float
-    words: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """A job has ended: completed, or stopped by the user."""
-
-    stopped: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failed:
-    """A request could not be answered; after a failed job no `Finished` follows.
-
-    Parameters
-    ----------
-    request
-        Class name of the request, or "" if the engine's process ended unexpectedly.
-    message
-        One line for the user, with the remedy.
-    fault
-        The setting at fault, "base" or "device", or "" if not known.
-    details
-        Traceback, for an error that is not the user's.
-    """
-
-    request: str
-    message: str
-    fault: str = ""
-    details: str = ""
