@@ -150,16 +150,19 @@ def plot(results: Results, path: Path) -> None:
     figure = Figure(figsize=(9, 6))
     axes = figure.subplots()
     rows = [(title, scores) for title, scores in compared(results) if scores]
-    for place, (method, title) in enumerate(METHODS.items()):
-        lane = APART * (len(METHODS) / 2 - place)  # or equal ones would hide each other
+    methods = _ran(results)
+    for place, method in enumerate(methods):
+        lane = APART * (len(methods) / 2 - place)  # or equal ones would hide each other
         points = [(s[method]["mean_dice"], lane - row) for row, (_, s) in enumerate(rows) if method in s]
         size, marker = (40, "D") if method == "salt" else (25, "o")
-        axes.scatter(*np.reshape(points, (-1, 2)).T, s=size, marker=marker, label=title, zorder=9 - place)
+        axes.scatter(
+            *np.reshape(points, (-1, 2)).T, s=size, marker=marker, label=METHODS[method], zorder=9 - place
+        )
     titles = [title for title, _ in rows]
     for run, result in results.items():
         name, method, budget, seed = run.split("/")
         if method == "salt" and budget == "three" and seed != "seed0":
-            lane = APART * len(METHODS) / 2
+            lane = APART * len(methods) / 2
             axes.scatter(result["mean_dice"], lane - titles.index(SETS[name].title), s=12, marker="D", c="C0")
     axes.set_yticks([-row for row in range(len(rows))], titles)
     axes.set_xlabel("mean Dice on slices that were not painted")
