@@ -157,6 +157,8 @@ class Hands(Eyes):
     def pick(self, button: str, entry: str, within: str = "") -> None:
         """Press a button that opens a menu, and take the entry that starts with `entry`."""
 
+        taken = []
+
         def act() -> None:
             menu = QApplication.activePopupWidget()
             if menu is None:
@@ -168,9 +170,12 @@ class Hands(Eyes):
                 menu.close()
             else:
                 self.click(menu, menu.actionGeometry(action).center())
+            taken.append(entry)
 
-        QTimer.singleShot(0, act)  # the button's click ends only with the menu
+        QTimer.singleShot(0, act)  # where the button's click ends only with the menu
         self.click(self.find(QAbstractButton, button, within))
+        self.wait(lambda: taken)  # where it does not
+        self.rest()
 
     def menu(self, *path: str, then: Sequence[Callable[[], Any]] = ()) -> None:
         """Go through the menu bar, such as ``"File", "Open File(s)..."``."""

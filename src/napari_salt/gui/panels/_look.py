@@ -8,7 +8,7 @@ __all__ = ["style_of"]
 
 STYLE = """
 QPushButton#header {{
-    background: {foreground}; border: none; border-radius: 3px; margin: 1px 0px; padding: 5px 6px;
+    background: {foreground}; border: none; border-radius: 3px; margin: 1px 0px; padding: 3px 6px;
     text-align: left; font-weight: 600;
 }}
 QPushButton#header:checked {{ background: {foreground}; }}
