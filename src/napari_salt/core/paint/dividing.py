@@ -100,10 +100,7 @@ def _painted(
     """Depths and mask of some of the painted objects, evenly chosen."""
     found = []
     for plane, target in zip(planes, targets, strict=True):
-        numbers, dense = np.unique(np.where(target > 0, plane, 0), return_inverse=True)
-        pieces = label(
-            dense.reshape(plane.shape), background=int(np.searchsorted(numbers, 0)), connectivity=1
-        )  # type: ignore[no-untyped-call]
+        pieces = label(np.where(target > 0, plane, 0), background=0, connectivity=1)  # type: ignore[no-untyped-call]
         found += [
             (pieces, target, number, place)
             for number, place in enumerate(ndimage.find_objects(pieces), start=1)

@@ -201,20 +201,9 @@ def check_config(config: TrainConfig) -> None:
     check_type(config, TrainConfig, "config", "a TrainConfig")
 
 
-def _one_stack(images: Sequence[StackLike], init: Adapter | None) -> bool:
-    """Whether all that is learnt, before and now, is of one stack, and so of one intensity window.
-
-    Absolute intensity is informative there (filters of a random forest use it, too): without varied
-    intensities plant nuclei that fade with depth are found with Dice 0.746, with them 0.686 (100 steps; EM
-    membranes, spinal cord and hippocampi, also those of other patients, differ by 0.003 at most).
-    """
-    return len(images) == 1 and (init is None or bool(painted_slices(images[0], init)))
-
-
-def _kept(images: Sequence[StackLike], values: Sequence[int], init: Adapter | None) -> float:
-    """Share of `init` that stays: none if one of its own stacks, or another class, is learnt from."""
-    own = init is None or any(painted_slices(image, init) for image in images)
-    return 0.0 if own or init is None or tuple(values) != init.values else KEPT
+def _elsewhere(images: Sequence[StackLike], init: Adapter | None) -> bool:
+    """Whether `init` has learnt from none of these stacks."""
+    return init is not None and not any(painted_slices(image, init) for image in images)
 
 
 def _start(
@@ -245,8 +234,13 @@ def _start(
     if init is not None:
         init.widened(segmenter, annotations.values).write_to(segmenter)
     split = hold_out(annotations.slices, config.group)
+    elsewhere = _elsewhere(images, init)
     augmentation, rate = Augmentation(turns=preprocess.turns), RATE
-    if not config.independent and _one_stack(images, init):
+    if not (config.independent or elsewhere or len(images) > 1):
+        # All that is learnt, before and now, is of one intensity window, where absolute intensity tells
+        # something (a random forest uses it, too): plant nuclei that fade with depth are found with Dice
+        # 0.746, with varied intensities 0.686 (100 steps; EM membranes, spinal cord and hippocampi, also
+        # those of other patients, differ by 0.003 at most).
         augmentation, rate = replace(augmentation, contrast=0.0, brightness=0.0, gamma=0.0), RATE_OF_ONE_STACK
     rate = config.learning_rate or rate
     config = replace(config, learning_rate=rate)
@@ -275,5 +269,5 @@ def _start(
         rate=rate,
         advice=advice(annotations, split, FINAL_PHASE),
         fresh=init is None,
-        kept=_kept(images, annotations.values, init),
+        kept=KEPT if elsewhere and init is not None and annotations.values == init.values else 0.0,
     )
