@@ -181,4 +181,4 @@ def errors_shown(item: pytest.Item) -> list[object]:
     complaints = getattr(item, "qt_log_capture", None)
     said = complaints.records if complaints is not None else ()
     loud = [r for r in said if r.type_name != "QtDebugMsg" and not QUIET.search(r.message)]
-    return errors + loud
+    return errors + [f"{r.type_name}: {r.message}" for r in loud]

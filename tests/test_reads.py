@@ -75,12 +75,12 @@ def test_training_by_command_line(tiny_base, tmp_path, monkeypatch):
         assert max(counter.values()) <= AT_MOST, reads
 
 
-def test_training_in_napari(base, folder):
+def test_training_in_napari(base, folder, engine):
     """The session's own readings of the image, and those for the engine."""
     from napari.components import ViewerModel
 
     loop = headless.Loop()
-    session = headless.session(ViewerModel(), loop, Autosave(folder / "autosave"))
+    session = headless.session(ViewerModel(), loop, Autosave(folder / "autosave"), engine)
     session.options.base, session.options.device = str(base), "cpu"
     session.set_image(session.viewer.add_image(IMAGE))
     session.set_labels(session.viewer.add_labels(PAINT))

@@ -26,8 +26,8 @@ def loop():
 
 
 @pytest.fixture
-def session(loop, base, folder):
-    made = headless.session(ViewerModel(), loop, Autosave(folder / "autosave"))
+def session(loop, base, folder, engine):
+    made = headless.session(ViewerModel(), loop, Autosave(folder / "autosave"), engine)
     made.options.base, made.options.device = str(base), "cpu"
     yield made
     made.close()
