@@ -612,7 +612,7 @@ def test_the_main_job_with_the_bundled_base(capsys):
     save(Path(), 5 * tiny.painted(truth, *samples.PAINTED_SLICES), "paint.tif")
     save(Path(), 5 * truth, "truth.tif")
     image = str(samples.nuclei3d_image())
-    train = ["train", image, "paint.tif", "--out", "real.safetensors", "--steps", "16", "--device", "cpu"]
+    train = ["train", image, "paint.tif", "--out", "real.safetensors", "--steps", "8", "--device", "cpu"]
     assert main([*train, "--json"]) == 0
     told = last_line(capsys)
     assert set(told) == TRAINING_KEYS
