@@ -117,6 +117,40 @@ def test_another_image_is_previewed_while_one_is_trained_on(session, loop):
     loop.run(lambda: not session.job)
 
 
+def test_a_training_that_runs_is_compared_with_the_one_before(session, loop):
+    image, truth = tiny.discs(6)
+    session.set_image(session.viewer.add_image(image))
+    session.set_labels(session.viewer.add_labels(tiny.painted(truth, 1, 4)))
+    session.viewer.dims.set_current_step(0, 2)
+    session.options.change("train", steps=2)
+    session.training.start()
+    loop.run(lambda: not session.job)
+    before = session.adapter
+    alone = "preview of the base alone"
+    session.may_discard_adapter = lambda: True
+    session.options.change("train", steps=100_000)
+    session.swiping.start()
+    assert [side.name for side in session.comparing.sides[:2]] == [f"preview with {before.layer_title}", alone]
+    session.training.start()
+    name = f"preview of this training so far | preview with {before.layer_title}"
+    loop.run(lambda: name in session.viewer.layers)
+    seen = session.viewer.layers[name].data
+
+    def side(place):
+        session.swiping.move(place)
+        return np.array(seen[2])
+
+    loop.run(lambda: side(0).any() and side(1).any())
+    old, new = side(0), side(1)
+    loop.run(lambda: (side(1) != new).any())
+    np.testing.assert_array_equal(side(0), old)
+    session.stop()
+    loop.run(lambda: not session.job)
+    assert session.swiping.on
+    assert name not in session.viewer.layers
+    assert not [side for side in session.comparing.sides if "so far" in side.name]
+
+
 def test_an_engine_that_dies_is_told_of_and_started_anew(session, loop):
     image, truth = tiny.discs(6)
     problems = []

@@ -54,7 +54,7 @@ class Asides:
         self._serve(self._look, share=1.0)
 
     def between_steps(self, look: PreviewSoFar, first: asked.StackInfo) -> None:
-        """Stop if asked to, else answer; previews show what has been learnt so far.
+        """Stop if asked to, else answer; previews that want it show what has been learnt so far.
 
         Parameters
         ----------
@@ -65,7 +65,10 @@ class Asides:
         """
         check_stop()
 
-        def answer(request: asked.Look) -> Preview:
+        def answer(request: asked.Look) -> Preview | None:
+            if not request.learnt:
+                return self._look(request)
+
             def read(rule: Preprocess) -> SliceReader:
                 return self._kept.reader(request.image, rule, request.pixel_size)
 

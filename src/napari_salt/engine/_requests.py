@@ -170,8 +170,8 @@ class Write:
 class Look:
     """Preview the square around `centre` (y, x), in pixels, of slice `index`.
 
-    During a training it shows what has been learnt so far, else what the adapter of digest `adapter` finds
-    with a `strength` (see `Segment`).
+    It shows what the adapter of digest `adapter` finds with a `strength` (see `Segment`); or, if `learnt` and
+    while a training runs, what that has learnt so far.
     """
 
     image: StackInfo
@@ -179,6 +179,7 @@ class Look:
     centre: tuple[float, float]
     adapter: str | None = None
     strength: float = 1.0
+    learnt: bool = False
     pixel_size: float | None = None
     device: str = "auto"
 

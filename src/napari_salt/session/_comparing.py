@@ -36,13 +36,13 @@ class Model:
     name
         What the user reads.
     adapter
-        The adapter.
+        The adapter; None: what the training that runs has learnt so far.
     strength
         How much of it is applied; 0: the base model alone.
     """
 
     name: str
-    adapter: LoadedAdapter = field(compare=False)
+    adapter: LoadedAdapter | None = field(compare=False)
     strength: float = 1.0
 
 
@@ -82,14 +82,13 @@ class Comparing:
     @property
     def _models(self) -> tuple[Model, ...]:
         adapter, training = self._session.adapter, self._training
-        if adapter is None:
-            return ()
+        models = [Model("preview of this training so far", None)] if self._session.job == "train" else []
+        if adapter is not None:
+            if not training.has_made(adapter):
+                models.append(Model(f"preview with {adapter.layer_title}", adapter))
+            models.append(Model("preview of the base alone", adapter, strength=0.0))
         others = [run for run in training.runs if not training.in_use(run)]
-        return (
-            Model(f"preview with {adapter.layer_title}", adapter),
-            Model("preview of the base alone", adapter, strength=0.0),
-            *(Model(f"preview of training {run.text}", run.adapter) for run in others),
-        )
+        return (*models, *(Model(f"preview of training {run.text}", run.adapter) for run in others))
 
     @property
     def left(self) -> Side | None:

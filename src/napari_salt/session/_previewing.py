@@ -36,11 +36,12 @@ class Previewing:
         self._take: Callable[[Sequence[Preview]], None] | None = None
         self._asked: Model | None = None
         self._found: dict[Model, Preview] = {}
+        self._found_at: tuple[ImageSource, int, tuple[float, float]] | None = None
         self.wanted = True
 
     def compare(self, models: tuple[Model, ...], take: Callable[[Sequence[Preview]], None] | None) -> None:
         """Give previews of these models to `take` instead; without models, show the usual one again."""
-        self._models, self._take = models, take
+        self._models, self._take, self._found = models, take, {}
         if models:
             self.clear()
         self.refresh()
@@ -66,8 +67,20 @@ class Previewing:
         if self._waiting:
             self._moved = True
             return
-        self._found = {}
-        self._ask(next(iter(self._models), None))
+        at = session.source, index, self._centre()
+        same = at == self._found_at
+        # A training goes on learning; what adapters find here stays as it is.
+        self._found = {model: found for model, found in self._found.items() if same and model.adapter}
+        self._found_at = at
+        self._ask_next()
+
+    def _ask_next(self) -> None:
+        """Ask for the next preview that is compared, or give them all; ask for the usual one without any."""
+        left = [model for model in self._models if model not in self._found]
+        if left or not self._models:
+            self._ask(next(iter(left), None))
+        elif self._take is not None:
+            self._take([self._found[model] for model in self._models])
 
     def _ask(self, model: Model | None) -> None:
         """Ask for the preview of a model; None: as the session segments now."""
@@ -84,6 +97,7 @@ class Previewing:
                 centre=self._centre(),
                 adapter=session.engine.offer_adapter(adapter.digest, adapter.content) if adapter else None,
                 strength=session.strength if model is None else model.strength,
+                learnt=model is None or model.adapter is None,
                 pixel_size=session.source.pixel_size,
                 device=session.options.device,
             )
@@ -105,19 +119,15 @@ class Previewing:
                 session.changed.preview.emit()
         elif ours and found is not None and found.index == session.current_slice and not self._moved:
             self._compared(found)
-        if self._moved or session.job == "train" or self._asked not in (self._models or (None,)):
+        again = self._moved or session.job == "train" or self._asked not in (self._models or (None,))
+        if again and not self._waiting:
             self.refresh()
 
     def _compared(self, found: Preview) -> None:
         """Keep the preview of the model that was asked for; ask for the next, or give them all."""
-        if self._asked is None or self._asked not in self._models:
-            return
-        self._found[self._asked] = found
-        left = [model for model in self._models if model not in self._found]
-        if left:
-            self._ask(left[0])
-        elif self._take is not None:
-            self._take([self._found[model] for model in self._models])
+        if self._asked is not None and self._asked in self._models:
+            self._found[self._asked] = found
+            self._ask_next()
 
     def on_failed(self, message: Failed) -> None:
         """Report why there is no preview; the same text only once in a row."""

@@ -59,6 +59,7 @@ class Swiping:
         self._session, self._comparing, self._previewing = session, comparing, previewing
         self._shown: _Shown | None = None
         self._place = 0.5
+        self._training = False
         connect(session.changed.job, self._on_job)
         connect(session.changed.segmenting, self._draw)
 
@@ -92,9 +93,8 @@ class Swiping:
         session = self._session
         if not models:
             return ""
-        if session.job == "train":
-            return "the training shows its own preview; compare previews when it has ended"
-        if any(model.adapter.card.preprocess.plane != "z" for model in models):
+        adapters = [model.adapter for model in models]
+        if any((used.card.preprocess.plane if used else session.plane) != "z" for used in adapters):
             return "previews show slices as they are stored; segment with both adapters, and compare that"
         if not self._previewing.of_whole_slices:
             return "previews show slices as they are stored; turn the view back to those (Ctrl-E)"
@@ -205,9 +205,10 @@ class Swiping:
             self._draw()
 
     def _on_job(self) -> None:
-        """Previews end when a training starts, which shows its own."""
-        if self._session.job == "train":
-            self.follow()
+        """A training that runs can be compared with what was there before."""
+        if (self._session.job == "train") != self._training:
+            self._training = self._session.job == "train"
+            self.restart_previews()
 
     def restart(self) -> None:
         """Compare what is chosen now, if two sides are shown."""
@@ -216,9 +217,15 @@ class Swiping:
             self.start()
 
     def restart_previews(self) -> None:
-        """Compare with the adapter that is in use now, if previews are shown."""
-        shown = self._shown
-        if shown is not None and any(isinstance(side, Model) for side in (shown.left, shown.right)):
+        """Compare with the adapter that is in use now, if previews are shown.
+
+        Those of a training that runs follow it by themselves.
+        """
+        shown, sides = self._shown, self._comparing.sides
+        if shown is None or not any(isinstance(side, Model) for side in (shown.left, shown.right)):
+            return
+        stays = any(isinstance(side, Model) and side.adapter is None for side in (shown.left, shown.right))
+        if not (stays and shown.left in sides and shown.right in sides):
             self.end()
             if not self.cannot:
                 self.start()
@@ -230,7 +237,7 @@ class Swiping:
         arrays = tuple(
             side.data
             if isinstance(side, Labels)
-            else PreviewPlane(source.label_shape, label_dtype(side.adapter.card.values))
+            else PreviewPlane(source.label_shape, label_dtype(self._values(side)))
             for side in (left, right)
         )
         divider = _divider(source, session.viewer.dims, self._place)
@@ -249,6 +256,10 @@ class Swiping:
         line = DividingLine(divided.shape, divider)
         layers = add_comparison(session.viewer, source, names, divided, line, colormap)
         return _Shown(left, right, divider, (arrays[0], arrays[1]), layers, hidden)
+
+    def _values(self, side: Model) -> tuple[int, ...]:
+        """Label values that a preview may have."""
+        return side.adapter.card.values if side.adapter else tuple(i.value for i in self._session.classes)
 
     def _on_previews(self, found: Sequence[Preview]) -> None:
         """Show previews of the sides that are previews."""

@@ -205,6 +205,10 @@ class Training(SessionJob):
             self._again = False
             self.start()
 
+    def has_made(self, adapter: LoadedAdapter) -> bool:
+        """Whether the training that runs has made this adapter, the best so far."""
+        return self._running and adapter.content == self._candidate
+
     def _remember(self) -> None:
         """List the training that has ended, if it has given an adapter."""
         adapter = self._session.adapter
