@@ -126,13 +126,13 @@ def test_a_training_that_runs_is_compared_with_the_one_before(session, loop):
     session.training.start()
     loop.run(lambda: not session.job)
     before = session.adapter
-    alone = "preview of the base alone"
     session.may_discard_adapter = lambda: True
     session.options.change("train", steps=100_000)
     session.swiping.start()
-    assert [side.name for side in session.comparing.sides[:2]] == [f"preview with {before.layer_title}", alone]
+    used = f"preview with {before.layer_title}"
+    assert [side.name for side in session.comparing.sides[:2]] == [used, "preview of the base alone"]
     session.training.start()
-    name = f"preview of this training so far | preview with {before.layer_title}"
+    name = f"preview of this training so far | {used}"
     loop.run(lambda: name in session.viewer.layers)
     seen = session.viewer.layers[name].data
 
@@ -142,7 +142,7 @@ def test_a_training_that_runs_is_compared_with_the_one_before(session, loop):
 
     loop.run(lambda: side(0).any() and side(1).any())
     old, new = side(0), side(1)
-    loop.run(lambda: (side(1) != new).any())
+    loop.run(lambda: not np.array_equal(side(1), new))
     np.testing.assert_array_equal(side(0), old)
     session.stop()
     loop.run(lambda: not session.job)

@@ -70,17 +70,8 @@ def segmentation_events(
 
     Parameters
     ----------
-    stack
-        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
-    adapter
-        What `train` returned, or a loaded file.
-    config
-        How to segment; None: the defaults.
-    pixel_size
-        Micrometres per pixel of the stored slices, if known.
-    voxels
-        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
-        cubes.
+    stack, adapter, config, pixel_size, voxels
+        See `napari_salt.segment`; no paths.
     between
         Called before each batch of tiles, so that a caller can do other work, or stop by raising.
     segmenter

@@ -39,34 +39,7 @@ def suggest(
     voxels: Voxels | Spacing | None = None,
     count: int = 5,
 ) -> tuple[int, ...]:
-    """Suggest slices to paint next, best first (see `uncertainty_events`, `rank_slices`).
-
-    Parameters
-    ----------
-    stack
-        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
-    adapter
-        What `train` returned, or a loaded file.
-    config
-        How to segment; its slices are those to choose from.
-    pixel_size
-        Micrometres per pixel of the stored slices, if known.
-    voxels
-        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
-        cubes.
-    count
-        Largest number of slices.
-
-    Returns
-    -------
-    tuple of int
-        Slice numbers, without those of this stack that the adapter was trained on.
-
-    Raises
-    ------
-    InputError, AdapterError, BaseModelError, DeviceError
-        As `uncertainty_events`.
-    """
+    """Suggest slices as `napari_salt.suggest`, which reads files as well (see `rank_slices`)."""
     config = config or SegmentConfig()
     stack, pixel_size = on_plane(stack, adapter, config, pixel_size, voxels)
     events = uncertainty_events(stack, adapter, replace(config, plane="z"), pixel_size=pixel_size)
@@ -92,17 +65,8 @@ def uncertainty_events(
 
     Parameters
     ----------
-    stack
-        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
-    adapter
-        What `train` returned, or a loaded file.
-    config
-        How to segment; its slices are those to choose from.
-    pixel_size
-        Micrometres per pixel of the stored slices, if known.
-    voxels
-        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
-        cubes.
+    stack, adapter, config, pixel_size, voxels
+        See `napari_salt.suggest`.
     candidates
         Largest number of candidates, from 1.
     between, segmenter

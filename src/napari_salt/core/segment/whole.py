@@ -35,42 +35,7 @@ def segment(
     voxels: Voxels | Spacing | None = None,
     client: Client | None = None,
 ) -> NDArray[np.integer]:
-    """Segment a stack into memory.
-
-    Parameters
-    ----------
-    stack
-        numpy, dask or zarr, shape (Z, Y, X) or (Z, Y, X, 3).
-    adapter
-        What `train` returned, or a loaded file.
-    config
-        How to segment; None: the defaults.
-    pixel_size
-        Micrometres per pixel of the stored slices, if known; they are resampled to the adapter's pixel size.
-    voxels
-        `Voxels` or the size of one (z, y, x) in any unit, for planes across the slices; None: voxels are
-        cubes.
-    client
-        Of a Dask cluster whose workers do the work (see `core.segment.cluster`).
-
-    Returns
-    -------
-    array
-        Label values, shape (Z, Y, X), or numbers of objects (int32) if `config` separates them; slices that
-        were not asked for are 0.
-
-    Raises
-    ------
-    InputError
-        If the stack, the slices or the sizes cannot be used, or a cluster is to number objects or to segment
-        planes across the slices.
-    AdapterError
-        If the adapter does not fit its base, or needs one unknown here.
-    BaseModelError
-        If the base model cannot be loaded.
-    DeviceError
-        If the device is not available, or out of memory.
-    """
+    """Segment a stack in memory or on disk, as `napari_salt.segment`, which reads files as well."""
     config = config or SegmentConfig()
     check_arguments(adapter, config)
     stack = as_stack(stack, "stack")

@@ -77,27 +77,7 @@ def train(
     pixel_size: float | Sequence[float | None] | None = None,
     voxels: Voxels | Spacing | list[Voxels | Spacing | None] | None = None,
 ) -> Adapter:
-    """Train an adapter (see `training_events`) and return the one to keep.
-
-    If a random forest scores better on the held-out paint, a warning is logged, with what would help most.
-
-    Parameters
-    ----------
-    image, labels, config, init, pixel_size, voxels
-        See `training_events`.
-
-    Returns
-    -------
-    Adapter
-        The one of the last event that has one.
-
-    Raises
-    ------
-    InputError, AdapterError, BaseModelError, DeviceError
-        See `training_events`.
-    SaltError
-        If no step could be taken, or the loss is not finite time after time.
-    """
+    """Train on stacks in memory or on disk, as `napari_salt.train`, which reads files as well."""
     config = config or TrainConfig()
     check_config(config)
     stacks = training_stacks(image, labels, pixel_size, config.plane, voxels)
