@@ -151,6 +151,16 @@ def test_a_training_that_runs_is_compared_with_the_one_before(session, loop):
     assert not [side for side in session.comparing.sides if "so far" in side.name]
 
 
+def test_an_adapter_that_is_no_longer_offered_is_told_of(session, loop):
+    image, _ = tiny.discs(6)
+    failed = []
+    session.engine.message.connect(lambda message: failed.append(message))
+    offered = session.engine.offer(image)
+    session.engine.send(Look(image=offered, index=1, centre=(9, 9), adapter="gone", device="cpu"))
+    loop.run(lambda: failed)
+    assert "choose it again" in failed[0].message
+
+
 def test_an_engine_that_dies_is_told_of_and_started_anew(session, loop):
     image, truth = tiny.discs(6)
     problems = []

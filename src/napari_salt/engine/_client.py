@@ -142,7 +142,7 @@ class EngineProcess:
                 if isinstance(message, ReadSlice):
                     self._reply(process, self._slice(message))
                 elif isinstance(message, ReadAdapter):
-                    self._reply(process, AdapterRead(content=self._adapters[message.digest]))
+                    self._reply(process, AdapterRead(content=self._adapters.get(message.digest)))
                 else:
                     self._soon(partial(self._on_received, process, message))
         process.wait()

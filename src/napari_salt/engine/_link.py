@@ -60,8 +60,10 @@ class Link:
 
     def adapter_file(self, digest: str) -> bytes:
         """Content of the adapter's file."""
-        content: bytes = self._ask(told.ReadAdapter(digest=digest)).content
-        return content
+        answer: asked.AdapterRead = self._ask(told.ReadAdapter(digest=digest))
+        if answer.content is None:
+            raise SaltError("the adapter is no longer in use; choose it again")
+        return answer.content
 
     def _slice(self, key: int, index: int) -> np.ndarray:
         answer: asked.SliceRead = self._ask(told.ReadSlice(key=key, index=index))

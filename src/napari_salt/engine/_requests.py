@@ -244,9 +244,9 @@ class SliceRead:
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterRead:
-    """The answer to `ReadAdapter`: the bytes of the file."""
+    """The answer to `ReadAdapter`: the bytes of the file; None if it is no longer offered."""
 
-    content: bytes
+    content: bytes | None
 
 
 Job = Train | Segment | Suggest | Measure | Write | Rescale | Fetch
