@@ -154,7 +154,7 @@ def test_a_training_that_runs_is_compared_with_the_one_before(session, loop):
 def test_an_adapter_that_is_no_longer_offered_is_told_of(session, loop):
     image, _ = tiny.discs(6)
     failed = []
-    session.engine.message.connect(lambda message: failed.append(message))
+    session.engine.message.connect(failed.append)
     offered = session.engine.offer(image)
     session.engine.send(Look(image=offered, index=1, centre=(9, 9), adapter="gone", device="cpu"))
     loop.run(lambda: failed)
