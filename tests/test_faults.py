@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 import tiny
+from loop import Loop
 from napari_salt.cli import main
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.engine._client import ENGINE
+from napari_salt.core.train import run
+from napari_salt.engine._client import ENGINE, EngineProcess
 from napari_salt.session._autosave import KEPT, Autosave
 from napari_salt.session._flat_stack import PaintSnapshot
 from napari_salt.terms.card import AdapterCard
@@ -197,6 +199,50 @@ def test_sigterm_does_what_ctrl_c_does(painted_files, monkeypatch, capsys):
     assert events[-1].phase != "done"
     assert Adapter.load("a.safetensors").values == (1,)
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+UNPLUGGED = "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported"
+
+
+def test_a_gpu_that_disappears_is_one_line_and_the_best_adapter_is_kept(painted_files, monkeypatch, capsys):
+    honest, calls = run.loss_and_gradients, []
+
+    def unplugged(model, batch):
+        calls.append(model)
+        if len(calls) == 3:
+            raise RuntimeError(UNPLUGGED)
+        return honest(model, batch)
+
+    monkeypatch.setattr(run, "loss_and_gradients", unplugged)
+    assert main([*painted_files, "--out", "a.safetensors", "--steps", "8"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("napari-salt: ")]
+    assert "the GPU has stopped working (CUDA error: unspecified launch failure); try again" in line
+    assert "the best adapter so far is in a.safetensors" in line
+    assert Adapter.load("a.safetensors").values == (1,)
+
+
+LOSING = """
+import pickle, sys
+from napari_salt.engine._news import Failed
+pickle.load(sys.stdin.buffer)
+pickle.dump(Failed(request="Look", message="the GPU has stopped working", lost=True), sys.stdout.buffer)
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def test_an_engine_whose_gpu_disappears_is_replaced_also_if_a_preview_noticed_it_first():
+    loop, told = Loop(), []
+    engine = EngineProcess(loop, [sys.executable, "-c", LOSING])
+    engine.message.connect(told.append)
+    for number in (1, 2):
+        engine.start("a job")
+        process = psutil.Process(engine._process.pid)
+        loop.run(lambda number=number: len(told) == number)
+        assert told[-1].request == ""
+        assert not engine.working
+        process.wait(60)
+    engine.close()
 
 
 def test_sigterm_before_there_is_anything_to_keep(painted_files, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -174,8 +175,13 @@ class EngineProcess:
             self._hand_on(Failed(request="", message=CRASHED))
 
     def _on_received(self, process: subprocess.Popen[bytes], message: Any) -> None:
-        if process is self._process:  # not asked to end
-            self._hand_on(message)
+        if process is not self._process:  # asked to end
+            return
+        if isinstance(message, Failed) and message.lost:  # the next request starts another
+            self._process = None
+            process.kill()
+            message = replace(message, request="")  # also a running job is at its end
+        self._hand_on(message)
 
     def _hand_on(self, message: Any) -> None:
         """Emit messages one after the other.
