@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 from psygnal import Signal
 
 from napari_salt.engine._news import Failed, Finished, ReadAdapter, ReadSlice
@@ -76,7 +76,8 @@ class EngineProcess:
 
         The same object keeps its number while it is among the `KEPT_STACKS` used last.
         """
-        key = next((k for k, known in self._stacks.items() if known is stack), None)
+        look = Cache.__getitem__  # looking through them is no use of them
+        key = next((k for k in self._stacks if look(self._stacks, k) is stack), None)
         if key is None:
             key = self._offered
             self._offered += 1
