@@ -258,6 +258,12 @@ def _add_segment(verbs: Any) -> None:
     )
     segment.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     segment.add_argument(
+        "--unreadable",
+        default="stop",
+        choices=("stop", "skip"),
+        help="at a slice that cannot be read: stop (default), or skip it, which is 0 then; exit code 3",
+    )
+    segment.add_argument(
         "--dask", metavar="ADDRESS", help="Dask scheduler whose workers do it; OME-Zarr in and out"
     )
 
