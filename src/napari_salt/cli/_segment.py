@@ -61,7 +61,8 @@ def segment(options: argparse.Namespace) -> Result:
     if options.dask and skips:
         raise InputError("workers of --dask stop at a slice that cannot be read; leave out --unreadable skip")
     if skips:
-        image = replace(image, data=Readable(image.data))
+        readable: Any = Readable(image.data)
+        image = replace(image, data=readable)
     lost = not_kept(options.out, image)
     if lost:
         logger.warning(lost)
