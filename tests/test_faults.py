@@ -14,12 +14,14 @@ import psutil
 import pytest
 
 import tiny
+from loop import Loop
 from napari_salt.cli import main
+from napari_salt.cli._partial import PartialRun
 from napari_salt.core.adapt.adapter import Adapter
-from napari_salt.engine._client import ENGINE
+from napari_salt.core.train import run
+from napari_salt.engine._client import ENGINE, EngineProcess
 from napari_salt.session._autosave import KEPT, Autosave
 from napari_salt.session._flat_stack import PaintSnapshot
-from napari_salt.terms.card import AdapterCard
 from stacks import names, save
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and limits are of another kind on Windows")
@@ -36,7 +38,7 @@ def python(code, *arguments, **options):
 
 
 FULL = """
-import logging, resource, sys
+import logging, os, resource, sys
 from pathlib import Path
 import numpy as np, torch, tiny
 from napari_salt.core.adapt import svd
@@ -48,7 +50,8 @@ logging.basicConfig(format="warning: %(message)s", stream=sys.stdout)
 folder, autosave, adapter = Path(sys.argv[1]), Autosave(Path(sys.argv[1]) / "autosave"), tiny.adapter()
 stack, labels = read_stack(folder / "image.tif"), np.random.default_rng(0).integers(0, 9, (6, 64, 64), "u1")
 weight, svd.WORTH_KEEPING = torch.randn(64, 64), 1
-resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+if sys.argv[2] == "limit": resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+else: os.environ["NAPARI_SALT_CACHE"] = str(folder / "cache")
 def told(what, act):
     try: act(); print(what, "done")
     except SaltError as error: print(what, error)
@@ -60,26 +63,61 @@ told("svd", lambda: svd.remembered_svd(weight))
 """
 
 
-def test_a_full_disk_is_told_and_harms_no_file(tmp_path, folder):
-    """Files of more than 4000 bytes cannot be written, as on a disk that is full."""
-    save(tmp_path, tiny.discs()[0], "image.tif")
+def prepare(folder):
+    """An image, and files that are to be replaced."""
+    save(folder, tiny.discs()[0], "image.tif")
     for name in ("a.safetensors", "out.tif"):
-        (tmp_path / name).write_bytes(b"from before")
-    process = python(FULL, tmp_path)
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
+        (folder / name).write_bytes(b"from before")
+
+
+def check_told(out, reason):
+    """Each thing that could not be written is told in a line, with the reason; the rest went on."""
     for line in (
-        "a.safetensors cannot be written: File too large; make room, or choose another place",
-        "out.tif cannot be written: File too large",
+        f"a.safetensors cannot be written: {reason}; make room, or choose another place",
+        f"out.tif cannot be written: {reason}",
         "the paint cannot be autosaved to ",
         "warning: cannot keep a decomposition for the next time: ",
         "svd done",
     ):
         assert line in out
+
+
+def test_a_full_disk_is_told_and_harms_no_file(tmp_path, folder):
+    """Files of more than 4000 bytes cannot be written, as on a disk that is full."""
+    prepare(tmp_path)
+    process = python(FULL, tmp_path, "limit")
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    check_told(out, "File too large")
     assert names(tmp_path / "autosave") == []
     assert [name for name in names(tmp_path) if name.startswith(".")] == []
     assert {(tmp_path / name).read_bytes() for name in ("a.safetensors", "out.tif")} == {b"from before"}
     assert not list(folder.rglob("*.safetensors"))
+
+
+SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-ec")
+"""Runs a shell in which disks can be made that nobody else sees."""
+FILLED = """
+mount -t tmpfs -o size=64k tmpfs "$1"; cp "$2"/* "$1"
+"$3" -c "$4" "$1" disk
+cd "$1"; find . -type f | sort; cat a.safetensors out.tif
+"""
+
+
+def test_a_disk_without_room_is_told_and_harms_no_file(tmp_path):
+    """The same on a disk of 64 kB of which an image takes 50."""
+    disk, files = tmp_path / "disk", tmp_path / "files"
+    disk.mkdir()
+    files.mkdir()
+    if not shutil.which("unshare") or subprocess.call([*SMALL_DISK, "mount -t tmpfs x /mnt"]):
+        pytest.skip("no disk can be made here")
+    prepare(files)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path])}
+    command = [*SMALL_DISK, FILLED, "sh", str(disk), str(files), sys.executable, FULL]
+    told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
+    assert told.returncode == 0, told.stderr
+    check_told(told.stdout, "No space left on device")
+    assert told.stdout.endswith("./a.safetensors\n./image.tif\n./out.tif\nfrom beforefrom before")
 
 
 def test_a_clock_that_is_set_back_does_not_make_new_paint_the_oldest(tmp_path, monkeypatch):
@@ -102,12 +140,13 @@ def test_a_clock_that_is_set_back_does_not_make_new_paint_the_oldest(tmp_path, m
     assert (saved[0].path, saved[0].image) == (path, "after")
 
 
-SEGMENTING = """
+COMMAND = """
 import sys, pytest, tiny
 from napari_salt.cli import main
 tiny.use(pytest.MonkeyPatch())
 sys.exit(main(sys.argv[1:]))
 """
+"""A command of the command line, with the tiny base."""
 
 
 def test_folders_that_cannot_be_written_to_do_not_stop_the_work(tmp_path, monkeypatch):
@@ -116,38 +155,19 @@ def test_folders_that_cannot_be_written_to_do_not_stop_the_work(tmp_path, monkey
     for name in ("HOME", "TMPDIR", "NAPARI_SALT_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path / "image.tif" / "nowhere"))
     command = ("segment", "image.tif", "--adapter", "a.safetensors", "--out", "out.tif")
-    process = python(SEGMENTING, *command, cwd=tmp_path)
+    process = python(COMMAND, *command, cwd=tmp_path)
     _, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert (tmp_path / "out.tif").exists()
     assert "Traceback" not in errors
 
 
-SAVING = """
-import sys
-from pathlib import Path
-from napari_salt.terms.files import write_adapter_file
-contents = [Path(name).read_bytes() for name in sys.argv[2:]]
-print("ready", flush=True)
-while True:
-    for content in contents: write_adapter_file(sys.argv[1], content)
-"""
-
-
-def test_a_kill_at_any_moment_of_saving_leaves_a_whole_file(tmp_path):
-    one, two = tiny.adapter((1,)), tiny.adapter((1, 2))
-    sources = [one.save(tmp_path / "one.safetensors"), two.save(tmp_path / "two.safetensors")]
-    target = tmp_path / "target.safetensors"
-    target.write_bytes(sources[0].read_bytes())
-    wait = np.random.default_rng(0)
-    for _ in range(8):
-        process = python(SAVING, target, *sources)
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(wait.uniform(0, 0.05))
-        process.kill()
-        process.communicate()
-        assert target.read_bytes() in [source.read_bytes() for source in sources]
-    assert AdapterCard.read(target).values in ((1,), (1, 2))
+def test_a_kill_at_any_moment_of_saving_leaves_a_whole_file():
+    """Three moments of each kind of file; without arguments the program tries sixty."""
+    command = [sys.executable, str(HERE / "fuzz" / "kills.py"), "--moments", "3"]
+    told = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert told.stdout.count("whole after 3 kills") == 9
 
 
 PARENT = """
@@ -199,6 +219,50 @@ def test_sigterm_does_what_ctrl_c_does(painted_files, monkeypatch, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+UNPLUGGED = "CUDA error: unspecified launch failure\nCUDA kernel errors might be asynchronously reported"
+
+
+def test_a_gpu_that_disappears_is_one_line_and_the_best_adapter_is_kept(painted_files, monkeypatch, capsys):
+    honest, calls = run.loss_and_gradients, []
+
+    def unplugged(model, batch):
+        calls.append(model)
+        if len(calls) == 3:
+            raise RuntimeError(UNPLUGGED)
+        return honest(model, batch)
+
+    monkeypatch.setattr(run, "loss_and_gradients", unplugged)
+    assert main([*painted_files, "--out", "a.safetensors", "--steps", "8"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("napari-salt: ")]
+    assert "the GPU has stopped working (CUDA error: unspecified launch failure); try again" in line
+    assert "the best adapter so far is in a.safetensors" in line
+    assert Adapter.load("a.safetensors").values == (1,)
+
+
+LOSING = """
+import pickle, sys
+from napari_salt.engine._news import Failed
+pickle.load(sys.stdin.buffer)
+pickle.dump(Failed(request="Look", message="the GPU has stopped working", lost=True), sys.stdout.buffer)
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+def test_an_engine_whose_gpu_disappears_is_replaced_also_if_a_preview_noticed_it_first():
+    loop, told = Loop(), []
+    engine = EngineProcess(loop, [sys.executable, "-c", LOSING])
+    engine.message.connect(told.append)
+    for number in (1, 2):
+        engine.start("a job")
+        process = psutil.Process(engine._process.pid)
+        loop.run(lambda number=number: len(told) == number)
+        assert told[-1].request == ""
+        assert not engine.working
+        process.wait(60)
+    engine.close()
+
+
 def test_sigterm_before_there_is_anything_to_keep(painted_files, monkeypatch, capsys):
     def read(*_arguments):
         signal.raise_signal(signal.SIGTERM)
@@ -221,3 +285,51 @@ def test_an_adapter_whose_folder_is_gone_is_kept_elsewhere(painted_files, monkey
     kept = Path(told.split("the adapter is kept as ")[1].strip())
     assert kept.parent == folder / "rescued"
     assert Adapter.load(kept).training["steps"] == 2
+
+
+def test_a_kill_while_training_leaves_the_adapter_from_before_or_a_later_one(painted_files):
+    before = tiny.adapter((7,)).save("a.safetensors").read_bytes()
+    process = python(COMMAND, *painted_files, "--out", "a.safetensors", "--steps", "100000")
+    while Path("a.safetensors").read_bytes() == before:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert Adapter.load("a.safetensors").values == (1,)
+
+
+@pytest.fixture
+def segmenting(painted_files):
+    """How to segment six slices with an adapter of the tiny base."""
+    tiny.adapter().save("a.safetensors")
+    return ["segment", "image.tif", "--adapter", "a.safetensors"]
+
+
+def when_slice_is_kept(monkeypatch, wanted, act):
+    """Do `act` before this slice is kept."""
+    honest = PartialRun.add
+
+    def add(partial, index, arrays):
+        if index == wanted:
+            act()
+        honest(partial, index, arrays)
+
+    monkeypatch.setattr(PartialRun, "add", add)
+
+
+def test_sigterm_while_segmenting_keeps_the_finished_slices(segmenting, monkeypatch, capsys):
+    assert main([*segmenting, "--out", "whole.tif"]) == 0
+    with monkeypatch.context() as context:
+        when_slice_is_kept(context, 2, lambda: signal.raise_signal(signal.SIGTERM))
+        assert main([*segmenting, "--out", "out.tif"]) == 130
+    assert "--resume does the rest" in capsys.readouterr().err
+    assert main([*segmenting, "--out", "out.tif", "--resume"]) == 0
+    assert Path("out.tif").read_bytes() == Path("whole.tif").read_bytes()
+
+
+def test_a_folder_that_is_gone_while_segmenting_is_one_line(segmenting, monkeypatch, capsys):
+    Path("out").mkdir()
+    when_slice_is_kept(monkeypatch, 2, lambda: shutil.rmtree("out"))
+    assert main([*segmenting, "--out", "out/out.tif"]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("napari-salt: ")]
+    assert "No such file or directory" in line

@@ -14,6 +14,7 @@ import napari_salt as ns
 import tiny
 from napari_salt.core.adapt.adapter import Adapter
 from napari_salt.core.bases.load import load_base
+from napari_salt.engine._client import EngineProcess
 from napari_salt.engine._requests import AdapterRead, Look
 from napari_salt.session._autosave import Autosave
 from napari_salt.session._layers import CLASSES
@@ -203,6 +204,15 @@ def test_an_engine_that_is_killed_while_segmenting_leaves_the_finished_slices(se
     loop.run(lambda: not session.job)
     assert segmenting.progress == (80, 80)
     assert not segmenting.left
+
+
+def test_an_image_is_kept_however_often_new_paint_is_trained_on():
+    engine, image = EngineProcess(headless.Loop()), np.zeros((2, 4, 4), np.uint8)
+    keys = set()
+    for _ in range(20):
+        keys.add(engine.offer(image).key)
+        engine.offer(image.copy())
+    assert len(keys) == 1
 
 
 def test_a_session_loads_neither_qt_nor_torch():

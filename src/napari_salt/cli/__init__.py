@@ -84,8 +84,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json:
             sys.stdout.write(json.dumps(result) + "\n")
         sys.stdout.flush()
-    except SaltError as error:
-        return _fail("; ".join([str(error), *getattr(error, "__notes__", ())]), BAD_INPUT)
+    except (SaltError, RuntimeError, MemoryError) as error:
+        told = str(error) if isinstance(error, SaltError) else _said_of_device(error)
+        if not told:
+            raise
+        return _fail("; ".join([told, *getattr(error, "__notes__", ())]), BAD_INPUT)
     except KeyboardInterrupt as stop:
         return _fail(str(stop) or "interrupted; nothing was written", INTERRUPTED)
     except BrokenPipeError:  # as with `| head`
@@ -105,6 +108,15 @@ def _log(*, quiet: bool = False, verbose: bool = False) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
     logging.getLogger("napari_salt").setLevel(level)
+
+
+def _said_of_device(error: Exception) -> str:
+    """What to tell of an error that a device makes, or ""."""
+    if "torch" not in sys.modules:
+        return ""
+    from napari_salt.core.devices import said_of_device
+
+    return said_of_device(error)
 
 
 def _fail(message: str, code: int) -> int:
@@ -245,6 +257,12 @@ def _add_segment(verbs: Any) -> None:
         help="float16 (default), or uint8, where 255 is 1",
     )
     segment.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    segment.add_argument(
+        "--unreadable",
+        default="stop",
+        choices=("stop", "skip"),
+        help="at a slice that cannot be read: stop (default), or skip it, which is 0 then; exit code 3",
+    )
     segment.add_argument(
         "--dask", metavar="ADDRESS", help="Dask scheduler whose workers do it; OME-Zarr in and out"
     )

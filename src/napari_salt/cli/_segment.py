@@ -18,6 +18,7 @@ from napari_salt.cli._inputs import given, load, prepare_base, read_image, voxel
 from napari_salt.cli._outputs import Outputs
 from napari_salt.cli._partial import PartialRun, telling_of
 from napari_salt.cli._terminal import Interruption, begun, duration, progress_bar, tell
+from napari_salt.cli._unreadable import Readable, telling_of_choice
 from napari_salt.core.segment.threads import Behind
 from napari_salt.io import LabelWriter, Stack
 from napari_salt.io._keeping import check_holds, not_kept
@@ -53,8 +54,15 @@ def segment(options: argparse.Namespace) -> Result:
 
     config = given(options, SegmentConfig(group=image.group))
     at_once = in_one_run(cuts_wanted(config, adapter.preprocess, image.voxels), config)
-    if at_once and (options.resume or options.dask):
-        raise InputError(f"{at_once} in one run; leave out {'--resume' if options.resume else '--dask'}")
+    skips = options.unreadable == "skip"
+    if at_once and (options.resume or options.dask or skips):
+        flag = "--resume" if options.resume else "--dask" if options.dask else "--unreadable skip"
+        raise InputError(f"{at_once} in one run; leave out {flag}")
+    if options.dask and skips:
+        raise InputError("workers of --dask stop at a slice that cannot be read; leave out --unreadable skip")
+    if skips:
+        readable: Any = Readable(image.data)
+        image = replace(image, data=readable)
     lost = not_kept(options.out, image)
     if lost:
         logger.warning(lost)
@@ -78,7 +86,12 @@ def segment(options: argparse.Namespace) -> Result:
         )
     else:
         also = f" and {options.probabilities}" if options.probabilities else ""
-        tell(f"the segmentation of {result['slices']} slices is in {options.out}{also}: {seconds} in all")
+        left = ", ".join(map(str, result.get("failed", ())))
+        without = f", without those that cannot be read ({left})" if left else ""
+        tell(
+            f"the segmentation of {result['slices']} slices is in {options.out}{also}{without}: "
+            f"{seconds} in all"
+        )
     return result, interrupted
 
 
@@ -141,12 +154,14 @@ def run_segmentation(
     with partial.alone(), interruption.watched():
         finished = set(partial.finished() if outputs.resume else ())
         job = _Job(image, adapter, config, outputs, partial, finished, segmenter)
-        with telling_of(finished):
+        with telling_of(finished), telling_of_choice():
             tiles = job.compute(interruption)
         job.write()
         if not job.missing:
             partial.discard()
+    failed = {"failed": sorted(job.left_out)} if job.left_out else {}
     return {
+        **failed,
         "seconds": round(time.monotonic() - began, 2),
         "slices": len(finished),
         "tiles": tiles,
@@ -189,8 +204,15 @@ class _Job:
 
     @property
     def missing(self) -> tuple[int, ...]:
-        """Wanted slices that are not finished."""
-        return tuple(index for index in self.wanted if index not in self.finished)
+        """Wanted slices that are not finished, and can be read as far as is known."""
+        over = self.finished | self.left_out
+        return tuple(index for index in self.wanted if index not in over)
+
+    @property
+    def left_out(self) -> set[int]:
+        """Slices that cannot be read, where they are not to stop the work."""
+        data: Any = self.image.data
+        return data.left_out & set(self.wanted) if isinstance(data, Readable) else set()
 
     def compute(self, interruption: Interruption) -> int:
         """Compute the missing slices until all are done or Ctrl-C is pressed; give the number of tiles."""
@@ -226,7 +248,7 @@ class _Job:
                 elif self.config.objects and result.final:
                     writing.do(self.partial.add_numbers, result.index, result.labels)
                     self.numbered.add(result.index)
-                elif result.index not in self.finished:
+                elif result.index not in self.finished | self.left_out:
                     writing.do(self._keep, result, bar)
                 if interruption.requested:
                     break

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,7 +162,7 @@ def run_training(
     best: Adapter | None = None
     interruption = Interruption()
     events = events_of(stacks, config, init=init)
-    with interruption.watched():
+    with _kept_on_failure(lambda: best, out), interruption.watched():
         started = begun(events)
         with progress_bar(100, "training", "%") as bar:
             for event in started:
@@ -176,6 +176,22 @@ def run_training(
         raise KeyboardInterrupt
     _save(best, out)
     return best, interruption.requested
+
+
+@contextlib.contextmanager
+def _kept_on_failure(best: Callable[[], Adapter | None], out: Path) -> Iterator[None]:
+    """Save what there is when the body fails, and say so in a note to its exception."""
+    try:
+        yield
+    except Exception as error:
+        adapter = best()
+        if adapter is not None:
+            try:
+                _save(adapter, out)
+                error.add_note(f"the best adapter so far is in {out}")
+            except AdapterError as other:
+                error.add_note(str(other))
+        raise
 
 
 def _save_meanwhile(adapter: Adapter, out: Path) -> None:

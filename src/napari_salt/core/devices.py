@@ -18,10 +18,12 @@ __all__ = [
     "check_room",
     "compute_dtype",
     "fast_cpu",
+    "is_lost",
     "is_out_of_memory",
     "peak_memory_mb",
     "precision",
     "resolve_device",
+    "said_of_device",
     "to_device",
     "to_host",
 ]
@@ -29,6 +31,8 @@ __all__ = [
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
 NO_PRIMITIVE = "could not create a primitive"
+LOST = ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "NCCL error", "No CUDA GPUs are available")
+"""How torch says that a GPU fails: unplugged, reset by its driver, or lost while the machine slept."""
 DEFAULT_TRIM_THRESHOLD, DEFAULT_MMAP_MAX = 128 * 1024, 65_536
 
 
@@ -180,6 +184,24 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         any(said in text for said in OUT_OF_MEMORY) or text == NO_PRIMITIVE
     )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether `error` means that a GPU has stopped working; this process cannot use it any more."""
+    text = str(error)
+    return (
+        isinstance(error, RuntimeError) and not is_out_of_memory(error) and any(said in text for said in LOST)
+    )
+
+
+def said_of_device(error: BaseException) -> str:
+    """What to tell the user of an error of the device: no memory, or a GPU that is lost; "" of others."""
+    if is_out_of_memory(error):
+        return "out of memory; close other programs, or choose a smaller base model"
+    if is_lost(error):
+        first = str(error).strip().splitlines()[0]
+        return f"the GPU has stopped working ({first}); try again, or compute on the CPU (device cpu)"
+    return ""
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -10,11 +10,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 from psygnal import Signal
 
 from napari_salt.engine._news import Failed, Finished, ReadAdapter, ReadSlice
@@ -75,7 +76,8 @@ class EngineProcess:
 
         The same object keeps its number while it is among the `KEPT_STACKS` used last.
         """
-        key = next((k for k, known in self._stacks.items() if known is stack), None)
+        look = Cache.__getitem__  # looking through them is no use of them
+        key = next((k for k in self._stacks if look(self._stacks, k) is stack), None)
         if key is None:
             key = self._offered
             self._offered += 1
@@ -174,8 +176,13 @@ class EngineProcess:
             self._hand_on(Failed(request="", message=CRASHED))
 
     def _on_received(self, process: subprocess.Popen[bytes], message: Any) -> None:
-        if process is self._process:  # not asked to end
-            self._hand_on(message)
+        if process is not self._process:  # asked to end
+            return
+        if isinstance(message, Failed) and message.lost:  # the next request starts another
+            self._process = None
+            process.kill()
+            message = replace(message, request="")  # also a running job is at its end
+        self._hand_on(message)
 
     def _hand_on(self, message: Any) -> None:
         """Emit messages one after the other.

@@ -12,7 +12,6 @@ __all__ = ["failure"]
 
 FAULTS = {BaseModelError: "base", DeviceError: "device"}
 """The setting at fault, by type of error."""
-OUT_OF_MEMORY = "out of memory; close other programs, or choose a smaller base model"
 UNEXPECTED = "{}; this is not your fault: please report it with what napari's log says"
 
 
@@ -28,13 +27,16 @@ def failure(request: Any, error: Exception) -> Failed:
     error
         What was raised.
     """
-    from napari_salt.core.devices import is_out_of_memory
+    from napari_salt.core.devices import is_lost, said_of_device
 
     name = type(request).__name__
     fault = next((fault for kind, fault in FAULTS.items() if isinstance(error, kind)), "")
     if isinstance(error, SaltError):
         return Failed(request=name, message=str(error), fault=fault)
-    if is_out_of_memory(error):
-        return Failed(request=name, message=OUT_OF_MEMORY, fault="base", details=traceback.format_exc())
+    said = said_of_device(error)
+    if said:
+        lost = is_lost(error)
+        fault = "device" if lost else "base"
+        return Failed(request=name, message=said, fault=fault, details=traceback.format_exc(), lost=lost)
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return Failed(request=name, message=UNEXPECTED.format(text), details=traceback.format_exc())

@@ -203,9 +203,13 @@ class Failed:
         The setting at fault, "base" or "device", or "" if not known.
     details
         Traceback, for an error that is not the user's.
+    lost
+        Whether the engine's process can compute no more, as its GPU is lost to it. It is ended then, and the
+        next request starts another.
     """
 
     request: str
     message: str
     fault: str = ""
     details: str = ""
+    lost: bool = False

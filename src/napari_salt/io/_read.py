@@ -23,7 +23,7 @@ from napari_salt.io._onto import Onto, Resampling
 from napari_salt.io._paths import is_there, root_of
 from napari_salt.io._stack import Stack
 from napari_salt.io._table import format_to_read
-from napari_salt.terms.errors import InputError
+from napari_salt.terms.errors import InputError, UnreadableError
 
 __all__ = ["read_labels", "read_stack"]
 
@@ -231,7 +231,7 @@ class _Planes:
         except (OSError, *DAMAGE) as error:
             places = zip(self._letters, key, strict=True)
             place = "".join(f" {axis}={at.start}" for axis, at in places if axis not in "YXS")
-            raise InputError(
+            raise UnreadableError(
                 f"{self._path}: the slice{place} cannot be read ({one_line(error)}); the file is "
                 "cut short or damaged: copy or export it again"
             ) from error

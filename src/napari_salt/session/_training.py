@@ -34,6 +34,8 @@ STROKES = (
     "The paint looks like strokes, but what is not painted counts as background on a painted slice. "
     "What does unpainted mean here?"
 )
+KEPT_RUNS = 20
+"""Latest trainings whose adapters can be brought back, as many as are autosaved."""
 UNKNOWN, BACKGROUND = "Unknown (strokes)", "Background"
 
 
@@ -213,8 +215,8 @@ class Training(SessionJob):
         """List the training that has ended, if it has given an adapter."""
         adapter = self._session.adapter
         if self._running and self._candidate is not None and adapter is not None:
-            number = len(self.runs) + 1
-            self.runs.append(Run(number, self.history, adapter, len(self._learnt)))
+            number = self.runs[-1].number + 1 if self.runs else 1
+            self.runs = [*self.runs, Run(number, self.history, adapter, len(self._learnt))][-KEPT_RUNS:]
         self._running = False
 
     @property

@@ -1,6 +1,14 @@
 """The one family of errors that a user can mend; every message names what was found and the remedy."""
 
-__all__ = ["AdapterError", "BaseModelError", "DeviceError", "InputError", "SaltError", "check_type"]
+__all__ = [
+    "AdapterError",
+    "BaseModelError",
+    "DeviceError",
+    "InputError",
+    "SaltError",
+    "UnreadableError",
+    "check_type",
+]
 
 
 class SaltError(Exception):
@@ -9,6 +17,10 @@ class SaltError(Exception):
 
 class InputError(SaltError, ValueError):
     """An image, labels, a path or a setting cannot be used as given."""
+
+
+class UnreadableError(InputError):
+    """A single slice of an image cannot be read."""
 
 
 class AdapterError(SaltError):
