@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from napari_salt.session._state import SessionState
     from napari_salt.session._training import Training
 
-__all__ = ["Projects"]
+__all__ = ["AS_SAVED", "SAVE_FIRST", "Projects"]
 
 CHANGED = "These layers are not as in the project's files: {}. Shall the project be saved first?"
 SAVE_FIRST, AS_SAVED = "Save and run", "Run as it was saved"
