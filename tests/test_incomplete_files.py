@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._source import layer_source
 from napari_builtins.io import napari_write_labels
 
+import headless
 from napari_salt import cli
 from napari_salt.io import read_labels, read_stack
 from napari_salt.terms.errors import BaseModelError, InputError
@@ -198,3 +202,18 @@ def test_a_nifti_of_single_slices_in_time(tmp_path, axes):
     stack = read_labels(tmp_path / "t.nii", axes=axes)
     assert stack.frames == 8
     np.testing.assert_array_equal(stack.data.compute(), IMAGE)
+
+
+def test_what_napari_has_opened_with_zeros_in_it_is_said(tmp_path):
+    session, said = headless.session(ViewerModel(), headless.Loop(), None), []
+    session.problem.connect(lambda text, control: said.append((text, control)))
+    write(tmp_path / "stopped.ome.tif", IMAGE[:6], ome("<TiffData/>"))
+    write(tmp_path / "whole.ome.tif", IMAGE, ome("<TiffData/>"))
+    for name in ("whole.ome.tif", "stopped.ome.tif"):
+        with layer_source(path=str(tmp_path / name), reader_plugin="napari"):
+            layer = Image(tifffile.imread(tmp_path / name))
+        session.set_image(session.viewer.add_layer(layer))
+    ((text, control),) = said
+    assert "stopped.ome.tif is cut short or not complete (OME series is missing 2 frames" in text
+    assert control == "image"
+    session.close()

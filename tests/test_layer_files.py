@@ -17,6 +17,7 @@ import dicoms
 from napari_salt.gui._reader import get_stack_reader
 from napari_salt.io import read_labels, read_stack, write_labels
 from napari_salt.session._layer_files import layers_of, save_labels
+from napari_salt.session._layers import OPENING
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 from stacks import AFFINE, SHAPE, nifti, noise, save
@@ -130,6 +131,22 @@ def test_all_series_of_a_folder_and_all_time_points_are_opened(tmp_path):
     np.testing.assert_array_equal(np.asarray(layer.data), noise((2, *SHAPE)))
     assert layer.axis_labels == ("t", "z", "y", "x")
     np.testing.assert_allclose(layer.scale, (1, 3, 2, 2))
+
+
+def test_channels_are_layers_which_projects_can_open_again(tmp_path):
+    """They are not taken for time points or slices."""
+    array = noise((5, 2, 23, 31), "uint16")
+    tifffile.imwrite(tmp_path / "a.b.tif", array, imagej=True, metadata={"axes": "ZCYX"})
+    layers = opened(tmp_path / "a.b.tif").layers
+    assert [layer.name for layer in layers] == ["a channel 0", "a channel 1"]
+    for channel, layer in enumerate(layers):
+        np.testing.assert_array_equal(np.asarray(layer.data), array[:, channel])
+        assert layer.axis_labels == ("z", "y", "x")
+        assert layer.metadata[OPENING] == {"channel": channel}
+    many = np.zeros((40, 1, 2, 2), np.uint16)
+    tifffile.imwrite(tmp_path / "many.ome.tif", many, metadata={"axes": "CZYX"})
+    with pytest.raises(InputError, match="has 40 channels"):
+        layers_of(tmp_path / "many.ome.tif")
 
 
 def test_what_is_not_read_or_written(tmp_path):

@@ -9,11 +9,13 @@ from napari.components import ViewerModel
 
 import headless
 import tiny
+from loop import Loop
 from napari_salt.cli._project_state import ProjectState
 from napari_salt.cli._project_training import ProjectTraining
 from napari_salt.session._autosave import Autosave
 from napari_salt.session._colors import class_color
 from napari_salt.session._layers import FILE
+from napari_salt.session._project import AS_SAVED
 from napari_salt.session._project_saving import SEGMENT, TRAIN, WRITE, WRITE_NEW, WRITE_OVER
 from napari_salt.terms.config import SegmentConfig, TrainConfig
 from napari_salt.terms.project import Project
@@ -27,7 +29,9 @@ SEGMENTING = SegmentConfig(views=1, min_size=9)
 
 @pytest.fixture
 def session(tmp_path):
-    made = headless.session(ViewerModel(), autosave=Autosave(tmp_path / "autosave"))
+    loop = Loop()
+    made = headless.session(ViewerModel(), loop, Autosave(tmp_path / "autosave"))
+    made.loop = loop
     made.problems, made.answers, made.asked = [], [], []
 
     def ask(question, answers):
@@ -285,3 +289,41 @@ def test_napari_offers_projects_only_to_the_widget(here):
     assert get_project_reader(str(other)) is None
     assert get_project_reader([str(other)]) is None
     assert get_project_reader(str(project(here))) is not None
+
+
+def test_a_run_that_cannot_begin_says_why(session, here):
+    session.projects.run()
+    assert session.projects.open(project(here)), session.problems
+    for labels in (here / "labels").iterdir():
+        labels.unlink()
+    session.answers.append(None)
+    session.projects.run()
+    assert "s0 labels" in session.asked[0]
+    assert not session.job
+    session.answers.append(AS_SAVED)
+    session.projects.run()
+    session.projects.run()
+    assert session.segmenting.cannot == "napari-salt is carrying out the project; stop it first"
+    session.loop.run(lambda: not session.job)
+    assert [control for control, _ in session.problems] == ["project"] * 3
+    first, second, third = (text for _, text in session.problems)
+    assert first == "open or save a project first"
+    assert second == "napari-salt is carrying out the project; stop it first"
+    assert "no image to learn from can be used; " in third
+    assert session.carrying_out.result == {}
+    assert not (here / "out" / "table.csv").exists()
+
+
+def test_a_run_that_is_stopped_at_once_can_be_repeated(session, here):
+    path = project(here)
+    assert session.projects.open(path), session.problems
+    for _ in range(2):
+        session.projects.run()
+        session.stop()
+        session.stop()
+        session.loop.run(lambda: not session.job)
+    assert session.carrying_out.said == ["stopped; the next run goes on"]
+    assert not session.problems
+    session.projects.run()
+    session.close()  # ends the process
+    assert not session.job

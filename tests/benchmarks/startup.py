@@ -37,19 +37,21 @@ def commands(adapter: str) -> dict[str, str]:
     }
 
 
-def measured(code: str) -> tuple[float, float]:
-    """Seconds, and the most memory in MB, of a fresh Python that runs `code`."""
+def measured(code: str) -> tuple[float, float, float]:
+    """Seconds, those of the CPU, and the most memory in MB, of a fresh Python that runs `code`."""
     began = time.perf_counter()
     process = psutil.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    most = 0
+    most, busy = 0, 0.0
     while process.poll() is None:
         try:
             most = max(most, process.memory_info().rss)
+            spent = process.cpu_times()
+            busy = spent.user + spent.system
         except psutil.Error:
             break
         time.sleep(0.002)
     process.wait()
-    return time.perf_counter() - began, most / 1e6
+    return time.perf_counter() - began, busy, most / 1e6
 
 
 def main() -> None:
@@ -66,13 +68,18 @@ def main() -> None:
             for name, code in asked.items():
                 runs[name].append(measured(code))
     found = {
-        name: {"seconds": statistics.median(s for s, _ in times), "mb": max(m for _, m in times)}
+        name: {
+            "seconds": statistics.median(seconds for seconds, _, _ in times),
+            "cpu_seconds": statistics.median(busy for _, busy, _ in times),
+            "mb": max(mb for _, _, mb in times),
+        }
         for name, times in runs.items()
     }
     least = found["python -c pass"]["seconds"]
     for name, result in found.items():
-        seconds, ratio = result["seconds"], result["seconds"] / least
-        sys.stdout.write(f"{name:50} {seconds:6.2f} s {ratio:6.1f} x {result['mb']:6.0f} MB\n")
+        seconds, busy, ratio = result["seconds"], result["cpu_seconds"], result["seconds"] / least
+        line = f"{name:50} {seconds:6.2f} s {ratio:6.1f} x {busy:6.2f} s of CPU {result['mb']:6.0f} MB"
+        sys.stdout.write(line + "\n")
     sys.stdout.write(json.dumps(found) + "\n")
 
 

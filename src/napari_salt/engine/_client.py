@@ -18,6 +18,7 @@ import numpy as np
 from cachetools import Cache, LRUCache
 from psygnal import Signal
 
+from napari_salt.engine._command import CommandProcess
 from napari_salt.engine._news import Failed, Finished, ReadAdapter, ReadSlice
 from napari_salt.engine._requests import ASIDES, AdapterRead, Answer, Job, Request, SliceRead, StackInfo
 from napari_salt.terms.stack import StackLike
@@ -111,6 +112,10 @@ class EngineProcess:
         ):  # the reading thread reports an engine that has died
             pickle.dump(request, process.stdin, protocol=5)  # type: ignore[arg-type]
             process.stdin.flush()  # type: ignore[union-attr]
+
+    def command(self, arguments: Sequence[str]) -> CommandProcess:
+        """Run a command of napari-salt in a process of its own."""
+        return CommandProcess(self._call_soon, arguments)
 
     def close(self) -> None:
         """Kill the engine's process, also during a job; no message is emitted after that."""

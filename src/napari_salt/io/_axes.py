@@ -7,6 +7,7 @@ import dask.array as da
 from napari_salt.terms.errors import InputError
 
 __all__ = [
+    "SeveralChannelsError",
     "axes_of_file",
     "check_axes",
     "flattened",
@@ -15,6 +16,22 @@ __all__ = [
     "plain_axes",
     "unnamed_axes",
 ]
+
+
+class SeveralChannelsError(InputError):
+    """An image has several channels, of which none was chosen.
+
+    Parameters
+    ----------
+    message
+        For the user.
+    count
+        How many there are.
+    """
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 def unnamed_axes(n_axes: int) -> str:
@@ -129,9 +146,10 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
 
     Raises
     ------
+    SeveralChannelsError
+        If the image has several channels, and none is chosen.
     InputError
-        If the image is empty, has several channels and none is chosen, lacks the chosen channel, or has
-        colours of neither 3 nor 4 samples.
+        If the image is empty, lacks the chosen channel, or has colours of neither 3 nor 4 samples.
     """
     axes, channels = "".join(sizes), sizes.get("C", 1)
     if 0 in sizes.values():
@@ -139,9 +157,10 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
     elif sizes.get("S", 3) not in (3, 4):
         problem = f"has {sizes['S']} samples per pixel, not 3 or 4: name that axis C in --axes"
     elif channel is None and channels > 1:
-        problem = (
-            f"has {channels} channels (axes {axes}): choose one with --channel, from 0, or name "
-            "that axis Z in --axes if it is the slices, S if it is red, green and blue"
+        raise SeveralChannelsError(
+            f"{path} has {channels} channels (axes {axes}): choose one with --channel, from 0, or name "
+            "that axis Z in --axes if it is the slices, S if it is red, green and blue",
+            channels,
         )
     elif channel is not None and "C" not in sizes:
         problem = f"has no channel axis (axes {axes}): leave out --channel, or name C in --axes"

@@ -19,7 +19,7 @@ from napari_salt.io._tiff_geometry import description, spacing_of, time_of
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.text import printable
 
-__all__ = ["TiffPlanes", "is_tiff", "open_tiff"]
+__all__ = ["TiffPlanes", "fault_of", "is_tiff", "open_tiff"]
 
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _INCOMPLETE = re.compile(
@@ -32,6 +32,10 @@ _INCOMPLETE = re.compile(
 """What tifffile logs when a part of a file is missing."""
 
 _CLASSIC_BYTES = 2**32 - 2**25  # above that, offsets need BigTIFF
+
+
+class IncompleteError(InputError):
+    """Parts of a file are missing."""
 
 
 def open_tiff(path: Path, axes: str | None, *, labels: bool = False, series: str | None = None) -> Opened:
@@ -66,27 +70,48 @@ def open_tiff(path: Path, axes: str | None, *, labels: bool = False, series: str
     return opened
 
 
+def fault_of(path: Path) -> str:
+    """What is missing of a TIFF file, which other readers fill with zeros, or ""; no pixels are read.
+
+    Nor is anything said of a file that cannot be read at all.
+    """
+    try:
+        with reading(path, "a TIFF file"), _heard() as complaints, tifffile.TiffFile(path) as tif:
+            _check_names(tif, path)
+            if tif.series:  # finding them makes it complain
+                _check_complete(path, complaints)
+    except IncompleteError as fault:
+        return str(fault)
+    except InputError:
+        pass
+    return ""
+
+
 @contextmanager
 def _heard() -> Iterator[list[str]]:
     """Collect what tifffile logs: it replaces missing parts by zeros and only logs that."""
     complaints: list[str] = []
     logger = logging.getLogger("tifffile")
-    level, handler = logger.level, logging.Handler(logging.WARNING)
+    level, handler, propagate = logger.level, logging.Handler(logging.WARNING), logger.propagate
     handler.emit = lambda record: complaints.append(record.getMessage())  # type: ignore[method-assign]
     logger.setLevel(logging.WARNING)
+    logger.propagate = False  # what matters becomes our error
     logger.addHandler(handler)
     try:
         yield complaints
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        logger.propagate = propagate
 
 
 def _check_complete(path: Path, complaints: Sequence[str]) -> None:
     for complaint in complaints:
         found = _INCOMPLETE.search(complaint)
         if found:
-            raise InputError(f"{path} is cut short or not complete ({found[0]}): copy or export it again")
+            raise IncompleteError(
+                f"{path} is cut short or not complete ({found[0]}): copy or export it again"
+            )
 
 
 def is_tiff(path: Path) -> bool:

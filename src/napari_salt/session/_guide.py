@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from napari_salt.session._state import JOBS
 from napari_salt.terms.text import shortened
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def _while_running(session: Session) -> Advice:
         return _advice("train", "Training. Go on painting meanwhile, or stop when the preview is good.")
     if session.job == "segment":
         return _advice("segment", "Segmenting. Slices appear as they are done.")
-    return _advice("paint", "Looking for the slices that painting would teach most.")
+    if session.job == "suggest":
+        return _advice("paint", "Looking for the slices that painting would teach most.")
+    return _advice("paint", f"{JOBS[session.job].capitalize()}. Go on painting meanwhile.")
 
 
 def _without_adapter(session: Session) -> Advice:

@@ -9,21 +9,23 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_salt.io import Stack, read_labels, read_stack, write_labels
+from napari_salt.io._axes import SeveralChannelsError
 from napari_salt.io._geometry import sizes_of
 from napari_salt.io._series import SeveralImagesError
 from napari_salt.io._table import format_to_read, format_to_write
 from napari_salt.io._units import of_the_voxel, position
 from napari_salt.io._write import label_type
 from napari_salt.session._colors import color_of, colormap_of
-from napari_salt.session._layers import CLASSES, FILE
+from napari_salt.session._layers import CLASSES, FILE, OPENING
 from napari_salt.terms.card import ClassInfo
 from napari_salt.terms.errors import InputError
 from napari_salt.terms.units import MICROMETRES
 
-__all__ = ["AFFINE", "SERIES", "LayerData", "layer_of", "layers_of", "save_labels"]
+__all__ = ["AFFINE", "SERIES", "LayerData", "fault_of_file", "layer_of", "layers_of", "save_labels"]
 
 LayerData = tuple[Any, dict[str, Any], str]
 """A layer for napari: the array, the layer's arguments and its type."""
@@ -36,7 +38,7 @@ _SEGMENTATION = "3D Slicer's segmentation"
 
 
 def layers_of(path: Path) -> list[LayerData]:
-    """Layers of a file or folder: one for each image that it holds; segmentations are labels.
+    """Layers of a file or folder: one for each image and channel that it holds; segmentations are labels.
 
     Layers lie along the axes of the world, whatever the directions of the file's axes: the layer's
     `translate` is the position of the first voxel measured along the file's axes, so that files with the same
@@ -48,12 +50,41 @@ def layers_of(path: Path) -> list[LayerData]:
     InputError
         If it cannot be read, or its axes are ambiguous.
     """
+    return _layers(path)
+
+
+def _layers(path: Path, series: int | None = None, name: str = "") -> list[LayerData]:
+    """Layers of a file, or of one of its images, which has a name."""
     try:
-        return [layer_of(_read(path))]
+        return [layer_of(_read(path, series), name)]
     except SeveralImagesError as several:
         if len(several.names) > MOST_IMAGES:
             raise InputError(f"{several}; in napari, open one by its path") from several
-        return [layer_of(_read(path, number), name) for number, name in enumerate(several.names)]
+        return [layer for number, each in enumerate(several.names) for layer in _layers(path, number, each)]
+    except SeveralChannelsError as several:
+        if several.count > MOST_IMAGES:
+            raise
+        stem = name or path.name.partition(".")[0]
+        return [_channel(path, series, channel, stem) for channel in range(several.count)]
+
+
+def _channel(path: Path, series: int | None, channel: int, name: str) -> LayerData:
+    """A layer of one channel, with what projects need to open it again."""
+    data, about, kind = layer_of(
+        read_stack(path, channel=channel, series=series), f"{name} channel {channel}"
+    )
+    about["metadata"][OPENING] = {"channel": channel}
+    return data, about, kind
+
+
+def fault_of_file(layer: Layer) -> str:
+    """What is missing of the TIFF that napari itself has opened a layer from, with zeros instead; or ""."""
+    path = Path(layer.source.path) if layer.source.path else None
+    if path is None or path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
+        return ""
+    from napari_salt.io._tiff import fault_of
+
+    return fault_of(path)
 
 
 def save_labels(path: Path, labels: Any, meta: Mapping[str, Any], others: Iterable[Any] = ()) -> None:
@@ -107,7 +138,7 @@ def _read(path: Path, series: int | None = None) -> Stack:
 def _image(path: Path, series: int | None) -> Stack:
     try:
         return read_stack(path, series=series)
-    except SeveralImagesError:
+    except (SeveralImagesError, SeveralChannelsError):
         raise
     except InputError as ambiguous:
         try:

@@ -17,10 +17,14 @@ from napari_salt.terms.errors import InputError, SaltError
 from napari_salt.terms.project import Project
 
 if TYPE_CHECKING:
+    from napari_salt.session._project_job import ProjectJob
     from napari_salt.session._state import SessionState
     from napari_salt.session._training import Training
 
-__all__ = ["Projects"]
+__all__ = ["AS_SAVED", "SAVE_FIRST", "Projects"]
+
+CHANGED = "These layers are not as in the project's files: {}. Shall the project be saved first?"
+SAVE_FIRST, AS_SAVED = "Save and run", "Run as it was saved"
 
 
 class Projects:
@@ -32,6 +36,8 @@ class Projects:
         The session.
     training
         Its settings are saved.
+    job
+        Carries out a project's file.
     set_image, load_adapter, reset_adapter
         The session's.
 
@@ -47,11 +53,12 @@ class Projects:
         self,
         session: SessionState,
         training: Training,
+        job: ProjectJob,
         set_image: Callable[[Image | None], None],
         load_adapter: Callable[[Path], bool],
         reset_adapter: Callable[[], None],
     ) -> None:
-        self._session, self._set_image = session, set_image
+        self._session, self._job, self._set_image = session, job, set_image
         self._saving = ProjectSaving(session, training)
         self._load_adapter, self._reset_adapter = load_adapter, reset_adapter
         self._project: Project | None = None
@@ -164,6 +171,29 @@ class Projects:
         learns = f"learns from {_counted(pairs)}, " if project.train else ""
         self._summary = f"{path.name}: {learns}segments {_counted(images)} into {project.output}"
         self._session.changed.project.emit()
+
+    # Carrying out -----------------------------------------------------------------------------------
+
+    @property
+    def cannot_run(self) -> str:
+        """Why no project can be carried out now, or ""."""
+        return self._session.busy or ("" if self.path else "open or save a project first")
+
+    def run(self) -> None:
+        """Carry out the project's file, as ``napari-salt run`` does.
+
+        If layers were painted on since it was saved, the user is asked whether to save them before.
+        """
+        session = self._session
+        if self.cannot_run or self.path is None or self._project is None:
+            session.problem.emit(self.cannot_run, "project")
+            return
+        changed = self._saving.changed() if self._project.train else ""
+        if changed:
+            answer = session.ask(CHANGED.format(changed), (SAVE_FIRST, AS_SAVED))
+            if answer is None or (answer == SAVE_FIRST and not self.save(self.path)):
+                return
+        self._job.start(self.path)
 
     # Saving -----------------------------------------------------------------------------------------
 

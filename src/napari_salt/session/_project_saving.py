@@ -80,13 +80,21 @@ class ProjectSaving:
         trains = self._trains()
         if trains is None:
             return None
-        files = [
-            PairFiles(pair, session.marked.get(pair.labels, {}), session.classes)
-            for pair in (self._pairs() if trains else ())
-        ]
+        files = self._files() if trains else []
         self._write(files, path.absolute().parent)
         self._made(files, path, trains=trains).save(path)
         return self._not_saved()
+
+    def changed(self) -> str:
+        """Names of the layers to learn from that are in no file as they are; "" if there are none."""
+        self._session.count_paint()
+        return _names([layer for each in self._files() for layer in each.unwritten])
+
+    def _files(self) -> list[PairFiles]:
+        session = self._session
+        return [
+            PairFiles(pair, session.marked.get(pair.labels, {}), session.classes) for pair in self._pairs()
+        ]
 
     def _pairs(self) -> list[Pair]:
         """Images and labels to learn from: those chosen, if there is paint, and those kept."""

@@ -24,11 +24,13 @@ from napari_salt.session._fetching import Fetching
 from napari_salt.session._guard import connect
 from napari_salt.session._image_source import ImageSource
 from napari_salt.session._job import SessionJob
+from napari_salt.session._layer_files import fault_of_file
 from napari_salt.session._layers import made_by_us, new_labels
 from napari_salt.session._measuring import Measuring
 from napari_salt.session._painting import Painting
 from napari_salt.session._previewing import Previewing
 from napari_salt.session._project import Projects
+from napari_salt.session._project_job import ProjectJob
 from napari_salt.session._prompting import Prompting
 from napari_salt.session._reporting import Reporting
 from napari_salt.session._rescaling import Rescaling
@@ -89,7 +91,10 @@ class Session(SessionState):
             "Ask": self.prompting,
             "Compare": self.shelf,
         }
-        self.projects = Projects(self, self.training, self.set_image, self.load_adapter, self.reset_adapter)
+        self.carrying_out = ProjectJob(self)
+        self.projects = Projects(
+            self, self.training, self.carrying_out, self.set_image, self.load_adapter, self.reset_adapter
+        )
         connect(self.changed.labels, self.painting.follow)
         self._engine_messages = connect(self.engine.message, self._on_message)
 
@@ -128,6 +133,8 @@ class Session(SessionState):
         self.measuring.clear()
         self.changed.image.emit()
         self.set_labels(self.labels)
+        if source is not None and (fault := fault_of_file(source.layer)):
+            self.problem.emit(fault, "image")
 
     def follow_layers(self) -> None:
         """Follow added and removed layers; if nothing is chosen, choose the last image and fitting labels."""
@@ -256,7 +263,7 @@ class Session(SessionState):
         self.correcting.end()
         self.engine.message.disconnect(self._engine_messages)
         self.engine.close()
-        for part in self._parts.values():
+        for part in (*self._parts.values(), self.carrying_out):
             part.end()
         self.set_labels(None)
         self.source = None
@@ -268,6 +275,13 @@ class Session(SessionState):
             self.measuring.clear()
         super().run(kind, job)
         self.previewing.refresh()
+
+    def stop(self) -> None:
+        """End the running job at its next step and keep its results so far."""
+        if self.job == "run":
+            self.carrying_out.stop()
+        else:
+            super().stop()
 
     def _on_message(self, message: Any) -> None:
         if isinstance(message, Looked):
@@ -295,7 +309,7 @@ class Session(SessionState):
     def _on_job_message(self, message: Any) -> None:
         part = self._parts.get(self.job)
         over = isinstance(message, Finished | Failed)
-        if over:
+        if over and part is not None:
             self.job = ""
         if part is not None and isinstance(message, Downloading):
             part.on_note(message.text, message.received / message.total if message.total else 0.0)

@@ -32,7 +32,7 @@ from napari_salt.terms.limits import MAX_CLASS_NAME
 from napari_salt.terms.planes import AXES, Plane
 from napari_salt.terms.text import printable
 
-__all__ = ["Ask", "Changes", "SessionState"]
+__all__ = ["JOBS", "Ask", "Changes", "SessionState"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +47,9 @@ JOBS = {
     "write": "saving labels",
     "rescale": "changing the adapter",
     "fetch": "getting adapters",
+    "run": "carrying out the project",
 }
-"""What is done in each job."""
+"""What is done in each job; all but "run" in the engine."""
 
 Ask = Callable[[str, Sequence[str]], str | None]
 """Asks the user a question with some answers; gives the answer, or None for "cancel"."""
