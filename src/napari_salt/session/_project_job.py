@@ -53,7 +53,7 @@ class ProjectJob(SessionJob):
         self._begin("SALT project")
         self.note = "starting"
         try:
-            self._process = session.engine.command(["run", str(path), "--json"])
+            self._process = session.engine.command(["run", str(path.absolute()), "--json"])
         except OSError as error:
             self.end()
             session.problem.emit(f"the run cannot be started ({error.strerror})", "project")
