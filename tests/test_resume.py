@@ -230,15 +230,29 @@ def test_another_run_is_not_gone_on_with(change, options, what):
         run(replace(outputs, probabilities=Path("p.tif")), **options)
 
 
-def test_a_failure_says_what_is_kept(tmp_path, capsys):
+@pytest.fixture
+def damaged(tmp_path):
+    """How to segment 40 slices of which slice 20 cannot be read; intensities are not measured on that."""
     many = np.concatenate([IMAGE] * 5)
     path = ome_zarr(tmp_path / "many.zarr", many, multiscales("zyx"), chunks=(1, 64, 64))
-    chunk = path / "0" / "c" / "20" / "0" / "0"  # not among those that intensities are measured on
+    chunk = path / "0" / "c" / "20" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    segment = ["segment", "many.zarr", "--adapter", str(ADAPTER), "--out", "out.tif"]
+    return ["segment", "many.zarr", "--adapter", str(ADAPTER), "--out", "out.tif"]
+
+
+def test_a_failure_says_what_is_kept_and_how_to_go_on(damaged, capsys, caplog):
     for options in ([], ["--resume"]):
-        assert main([*segment, *options]) == 2
-        assert "the 20 finished slices are kept, and --resume goes on" in capsys.readouterr().err
+        assert main([*damaged, *options]) == 2
+        told = capsys.readouterr().err
+        assert "many.zarr: the slice Z=20 cannot be read" in told
+        assert "the 20 finished slices are kept, and --resume goes on" in told
+        assert "--unreadable skip leaves such slices out" in told
+    assert main([*damaged, "--resume", "--unreadable", "skip"]) == 3
+    assert "the slice Z=20 cannot be read" in caplog.messages[-1]
+    assert "39 slices is in out.tif, without those that cannot be read (20)" in capsys.readouterr().err
+    found = tifffile.imread("out.tif")
+    assert [index for index in range(40) if not found[index].any()] == [20]
+    assert not [name for name in names(Path()) if name.startswith(".")]
 
 
 def test_a_zarr_image_that_changed_is_noticed():

@@ -162,6 +162,35 @@ def test_an_adapter_that_is_no_longer_offered_is_told_of(session, loop):
     assert "choose it again" in failed[0].message
 
 
+def test_layers_may_be_renamed_and_cropped_while_training_and_segmenting(session, loop):
+    image, truth = tiny.discs(40)
+    problems = []
+    session.problem.connect(lambda text, _control: problems.append(text))
+    shown, paint = session.viewer.add_image(image), session.viewer.add_labels(tiny.painted(truth, 1, 4))
+    session.set_image(shown)
+    session.set_labels(paint)
+    session.options.change("train", steps=20)
+    session.training.start()
+    loop.run(lambda: session.training.history.steps)
+    shown.name, paint.name = "renamed", "renamed too"
+    shown.data, paint.data = image[:, :40], paint.data[:, :40]
+    loop.run(lambda: not session.job)
+    assert session.training.history.steps[-1] == 20
+
+    shown.data = image
+    session.set_image(shown)
+    session.options.change("segment", views=1)
+    session.segmenting.stack()
+    loop.run(lambda: session.segmenting.progress[0] >= 2 or problems)
+    (result,) = (layer for layer in session.viewer.layers if layer.metadata.get("napari-salt") == "result")
+    shown.name, result.name = "renamed again", "mine"
+    shown.data = image[:, :20]
+    loop.run(lambda: not session.job)
+    assert not problems
+    assert result.data.shape == image.shape
+    assert session.segmenting.progress == (40, 40)
+
+
 def test_an_engine_that_dies_is_told_of_and_started_anew(session, loop):
     image, truth = tiny.discs(6)
     problems = []

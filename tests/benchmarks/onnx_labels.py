@@ -1,9 +1,8 @@
-"""Labels of the exported ONNX: python tests/benchmarks/onnx_labels.py [--steps 40] [--keep FOLDER].
+"""Labels of the exported ONNX: python tests/benchmarks/onnx_labels.py [--steps 30] [--keep FOLDER].
 
 Trains on two sets, exports, runs the script of docs/export.md on the scored slices, and compares with
 ``segment --views 1``, in the precision of this machine and in float32: the share of pixels with the same
-label, into results/onnx_labels.json. Exit code 1 if fewer pixels agree in
-float32 than should.
+label, into results/onnx_labels.json. Exit code 1 if fewer pixels agree in float32 than should.
 """
 
 import argparse
