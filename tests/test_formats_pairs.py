@@ -14,7 +14,6 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 import slicerio
 import tifffile
-from bioio import BioImage
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 from PIL import Image
@@ -97,6 +96,8 @@ def hdf5(folder):
 
 def microscope(folder):
     pytest.importorskip("bioio_czi", reason="needs bioio-czi")
+    from bioio import BioImage
+
     library = pytest.importorskip("pylibCZIrw.czi", reason="needs pylibCZIrw, which writes CZI")
     with library.create_czi(str(folder / "a.czi")) as file:
         for z, plane in enumerate(noise()):
