@@ -156,6 +156,9 @@ def test_what_is_not_read_or_written(tmp_path):
     (tmp_path / "b.nii").write_bytes(b"text")
     with pytest.raises(InputError, match=r"b\.nii is not a NIfTI file, or is damaged"):
         layers_of(tmp_path / "b.nii")
+    tifffile.imwrite(tmp_path / "c.tif", np.zeros((2, 2, 3, 4, 5), np.uint8), photometric="minisblack")
+    with pytest.raises(InputError, match=r"can mean several things.*or open it with napari's own reader"):
+        layers_of(tmp_path / "c.tif")
     viewer = ViewerModel()
     viewer.add_labels(-LABELS.astype(int))
     with pytest.raises(InputError, match="the labels have the value -7"):

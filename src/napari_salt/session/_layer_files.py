@@ -34,6 +34,9 @@ AFFINE, SERIES = "napari-salt: affine", "napari-salt: series"
 """Keys, beside `FILE` and `CLASSES`, in the metadata of layers: what files say that a layer cannot hold."""
 MOST_IMAGES = 32
 """So many images of a file are opened at once; a plate has hundreds."""
+BY_NAPARI = (
+    "or open it with napari's own reader (File > Open with Plugin), and choose its channels in 1 Image"
+)
 _SEGMENTATION = "3D Slicer's segmentation"
 
 
@@ -50,7 +53,12 @@ def layers_of(path: Path) -> list[LayerData]:
     InputError
         If it cannot be read, or its axes are ambiguous.
     """
-    return _layers(path)
+    try:
+        return _layers(path)
+    except InputError as error:
+        if "--axes" not in str(error):
+            raise
+        raise InputError(f"{error}; {BY_NAPARI}") from error
 
 
 def _layers(path: Path, series: int | None = None, name: str = "") -> list[LayerData]:
