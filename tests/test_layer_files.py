@@ -29,7 +29,7 @@ LABELS = np.where(noise() > 150, 7, np.where(noise() > 100, 3, 0)).astype(np.uin
 def opened(path):
     """A viewer with the layers of a file, as napari adds them."""
     viewer = ViewerModel()
-    for data, kwargs, kind in get_stack_reader(str(path))(str(path)):
+    for data, kwargs, kind in get_stack_reader([str(path)])([str(path)]):
         getattr(viewer, f"add_{kind}")(data, **kwargs)
     return viewer
 
@@ -151,7 +151,7 @@ def test_channels_are_layers_which_projects_can_open_again(tmp_path):
 
 def test_what_is_not_read_or_written(tmp_path):
     (tmp_path / "a.txt").write_text("")
-    for path in (tmp_path / "a.txt", tmp_path / "no.nii", [str(tmp_path)]):
+    for path in (tmp_path / "a.txt", tmp_path / "no.nii", [str(tmp_path)] * 2):
         assert get_stack_reader(path if isinstance(path, list) else str(path)) is None
     (tmp_path / "b.nii").write_bytes(b"text")
     with pytest.raises(InputError, match=r"b\.nii is not a NIfTI file, or is damaged"):

@@ -289,6 +289,8 @@ def test_napari_offers_projects_only_to_the_widget(here):
     assert get_project_reader(str(other)) is None
     assert get_project_reader([str(other)]) is None
     assert get_project_reader(str(project(here))) is not None
+    assert get_project_reader([str(project(here))]) is not None
+    assert get_project_reader([str(project(here))] * 2) is None
 
 
 def test_a_run_that_cannot_begin_says_why(session, here):

@@ -319,6 +319,7 @@ def test_the_reader_takes_adapters_and_declines_other_files(tmp_path):
 
     tiny.adapter().save(tmp_path / "a.salt.safetensors")
     assert get_reader(str(tmp_path / "a.salt.safetensors")) is not None
+    assert get_reader([str(tmp_path / "a.salt.safetensors")]) is not None  # dropped with Shift
     save_file({"x": np.zeros(3)}, tmp_path / "other.safetensors")
     assert get_reader(str(tmp_path / "other.safetensors")) is None
     assert "no napari-salt adapter" in notification_manager.records[-1].message

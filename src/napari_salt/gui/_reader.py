@@ -39,7 +39,8 @@ def get_reader(path: str | list[str]) -> Callable[[str | list[str]], list[LayerD
         None for several paths, for another ending than .safetensors, and, with a notification that says why,
         for a .safetensors file that is no adapter.
     """
-    if not isinstance(path, str) or not path.endswith(".safetensors"):
+    path = _only(path)
+    if not path.endswith(".safetensors"):
         return None
     try:
         AdapterCard.read(path)
@@ -63,7 +64,8 @@ def get_project_reader(path: str | list[str]) -> Callable[[str | list[str]], lis
         None for several paths, for another ending than .toml, and, with a notification that says why, for a
         .toml file that is no project.
     """
-    if not isinstance(path, str) or not path.endswith(".toml"):
+    path = _only(path)
+    if not path.endswith(".toml"):
         return None
     try:
         Project.load(path)
@@ -73,11 +75,18 @@ def get_project_reader(path: str | list[str]) -> Callable[[str | list[str]], lis
     return _open_project
 
 
+def _only(path: str | list[str]) -> str:
+    """The path, also in a list of its own, as napari gives what is dropped with Shift; "" of several."""
+    if isinstance(path, str):
+        return path
+    return path[0] if len(path) == 1 else ""
+
+
 def _load(path: str | list[str]) -> list[LayerData]:
     """Load the adapter into the current viewer's widget; add no layer."""
     widget = _widget()
     if widget is not None:
-        widget.load(Path(str(path)))
+        widget.load(Path(_only(path)))
     return [(None,)]
 
 
@@ -85,7 +94,7 @@ def _open_project(path: str | list[str]) -> list[LayerData]:
     """Open the project in the current viewer's widget, which adds the layers."""
     widget = _widget()
     if widget is not None:
-        widget.open_project(Path(str(path)))
+        widget.open_project(Path(_only(path)))
     return [(None,)]
 
 
@@ -113,7 +122,8 @@ def get_stack_reader(path: str | list[str]) -> Callable[[str | list[str]], list[
     callable or None
         None for several paths, and for what is of no known format.
     """
-    if not isinstance(path, str) or not is_there(Path(path)):
+    path = _only(path)
+    if not path or not is_there(Path(path)):
         return None
     try:
         format_to_read(Path(path))
@@ -123,4 +133,4 @@ def get_stack_reader(path: str | list[str]) -> Callable[[str | list[str]], list[
 
 
 def _layers(path: str | list[str]) -> list[LayerData]:
-    return [*layers_of(Path(str(path)))]
+    return [*layers_of(Path(_only(path)))]
