@@ -299,6 +299,28 @@ def trained():
         return ns.train(image, paint, replace(OBJECTS, steps=150, batch_size=4))
 
 
+def test_what_is_smaller_than_painted_objects_is_none(trained, tmp_path):
+    rows, columns = np.mgrid[:40, :160]
+    painted = np.zeros((40, 160), np.int64)
+    for number, (middle, radius) in enumerate(((15, 7), (40, 8), (70, 9), (100, 9), (130, 9)), start=1):
+        painted[(rows - 20) ** 2 + (columns - middle) ** 2 < radius**2] = number
+    (smallest,) = read_paint(training_stacks(painted[None], painted[None]), OBJECTS).smallest
+    areas = np.bincount(painted.ravel())[1:]
+    assert 0.5 * areas.min() <= smallest < areas.min()
+    found = np.zeros((3, 40, 160), bool)
+    found[1] = painted > 0
+    found[0, 18:23, 68:73] = True  # the end of the third: it is judged by where it is largest
+    found[2, 5:9, 5:9] = True
+    inside = (255 * found).astype(np.uint8)
+    assert separated(found, inside, 0.4, smallest).max() == 5
+    assert separated(found, inside, 0.4).max() == 6
+
+    discs = np.bincount(touching_discs()[1][0].ravel())[1:]
+    assert trained.smallest == pytest.approx(0.5 * trained.preprocess.pixel_scale**2 * discs.min(), rel=0.1)
+    trained.save(tmp_path / "a.safetensors")
+    assert ns.Adapter.load(tmp_path / "a.safetensors").smallest == trained.smallest
+
+
 def test_an_adapter_of_objects_finds_classes_as_others_do(trained):
     image, numbers = touching_discs()
     assert (trained.border, trained.values) == (2, (1, 2))

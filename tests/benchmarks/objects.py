@@ -124,7 +124,8 @@ def separate(
     events = (
         SliceResult(index, labels, given, 0) for index, (labels, given) in zip(slices, results, strict=True)
     )
-    found = numbered(events, borders=borders, divided=adapter.divided, unrelated=unrelated)
+    smallest = adapter.smallest / adapter.preprocess.pixel_scale**2
+    found = numbered(events, borders=borders, divided=adapter.divided, smallest=smallest, unrelated=unrelated)
     return np.stack([event.labels for event in found if event.final])
 
 

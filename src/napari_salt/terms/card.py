@@ -42,6 +42,8 @@ __all__ = [
 FORMAT, FORMAT_VERSION = "napari-salt", "1"
 LATER = ("plane", "fade", "window")
 """Settings of the preprocessing that the first files did not have."""
+OF_OBJECTS = ("border", "divided", "smallest")
+"""What the file says of objects only where there are borders."""
 DIVIDED = 0.25
 """Depth at which touching objects come apart, of an adapter that does not say."""
 MAX_CLASSES, MAX_VALUE, SHOWN_CLASSES = 255, 2**31 - 1, 8
@@ -90,6 +92,9 @@ class AdapterCard:
     divided
         How deep a waist must be at which touching objects come apart, 0 to 1 (see `core.paint.dividing`); of
         no use where there are no borders.
+    smallest
+        Area of the smallest objects that are kept, where each is largest, in pixels of the model's input (see
+        `core.paint.objects.smallest_area`); 0: it is not known.
     name, description, author, license
         Free text.
     """
@@ -104,6 +109,7 @@ class AdapterCard:
     training: Mapping[str, Any] = field(default_factory=dict)
     border: int = 0
     divided: float = DIVIDED
+    smallest: float = 0.0
     name: str = ""
     description: str = ""
     author: str = ""
@@ -184,6 +190,7 @@ class AdapterCard:
                 training=parsed(metadata, "training"),
                 border=int(text_of(metadata, "border") or 0),
                 divided=float(text_of(metadata, "divided") or DIVIDED),
+                smallest=float(text_of(metadata, "smallest") or 0),
                 **{name: text_of(metadata, name) for name in TEXT_FIELDS},
             )
             check_tensors(shapes, dtypes, card.salt, len(card.classes))
@@ -226,7 +233,7 @@ class AdapterCard:
             "classes": json.dumps([asdict(c) for c in self.classes]),
             "preprocess": json.dumps(_as_written(self.preprocess)),
             "training": json.dumps(dict(self.training)),
-            **({"border": str(self.border), "divided": str(self.divided)} if self.border else {}),
+            **({name: str(getattr(self, name)) for name in OF_OBJECTS} if self.border else {}),
             **{name: getattr(self, name) for name in TEXT_FIELDS},
         }
 

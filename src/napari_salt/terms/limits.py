@@ -93,6 +93,7 @@ TEXTS: Mapping[str, Rule] = {
     "weights_sha256": HASH,
     "border": _text(10, "[0-9]*", "a label value"),
     "divided": _text(10, r"(0\.[0-9]+)?", "a number between 0 and 1"),
+    "smallest": _text(12, r"([0-9]+\.[0-9]+)?", "an area in pixels"),
     "name": _text(),
     "description": _text(MAX_DESCRIPTION),
     "author": _text(),

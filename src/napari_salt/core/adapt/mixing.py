@@ -85,6 +85,7 @@ def mix(
         classes=tuple(classes),
         salt=replace(first.salt, lora_rank=rank),
         divided=max(adapter.divided for adapter in adapters),
+        smallest=min(adapter.smallest for adapter in adapters),
         training=_training(adapters, weights, strength),
     )
 

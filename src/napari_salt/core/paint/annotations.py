@@ -74,6 +74,8 @@ class Annotations:
         Class of the borders of objects; 0 where classes are painted.
     divided
         At which depth touching objects come apart (see `core.paint.dividing`).
+    smallest
+        Area of the smallest objects of each stack, in its pixels (see `core.paint.objects.smallest_area`).
     looks_like_strokes
         Whether the paint seems to be strokes, although unpainted pixels count as background.
     """
@@ -83,6 +85,7 @@ class Annotations:
     looks_like_strokes: bool = False
     border: int = 0
     divided: float = DIVIDED
+    smallest: tuple[float, ...] = ()
 
 
 def read_annotations(

@@ -17,7 +17,7 @@ from napari_salt.core.paint.annotations import (
     read_annotations,
 )
 from napari_salt.core.paint.dividing import dividing_depth
-from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
+from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border, smallest_area
 from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.terms.config import TrainConfig, Unpainted
@@ -200,10 +200,12 @@ def _read_objects(stacks: Sequence[TrainingStack], config: TrainConfig, values: 
     background = (config.background_label or 1) if config.unpainted == "ignore" else 0
     slices: list[PaintedSlice] = []
     numbers: list[NDArray[np.int64]] = []
+    smallest = []
     for number, stack in enumerate(stacks):
         planes = dict(painted_planes(stack.labels, config.slices, config.unpainted, stack.marks))
         check_not_across(planes)
         width = border_width(planes.values(), background)
+        smallest.append(smallest_area(planes.values(), background))
         for index, plane in planes.items():
             complete = stack.marks.get(index, config.unpainted) == "background"
             target = inside_and_border(plane, width, background, unpainted_is_background=complete)
@@ -212,7 +214,9 @@ def _read_objects(stacks: Sequence[TrainingStack], config: TrainConfig, values: 
     if not any((painted.target > 0).any() for painted in slices):
         raise InputError("no object is painted on the slices to train on; paint at least one")
     divided = dividing_depth(numbers, [painted.target for painted in slices])
-    return Annotations(tuple(slices), (INSIDE, BORDER), border=BORDER, divided=divided)
+    return Annotations(
+        tuple(slices), (INSIDE, BORDER), border=BORDER, divided=divided, smallest=tuple(smallest)
+    )
 
 
 def _paint_of(

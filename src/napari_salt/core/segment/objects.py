@@ -65,6 +65,7 @@ def numbered(
     *,
     borders: bool,
     divided: float = DIVIDED,
+    smallest: float = 0.0,
     unrelated: bool = False,
     group: int | None = None,
 ) -> Iterator[SliceResult]:
@@ -81,14 +82,14 @@ def numbered(
         Slices in the order of the stack, with classes as labels.
     borders
         Whether the probabilities are those of background, insides and borders.
-    divided
+    divided, smallest
         See `separated`.
     unrelated
         Whether slices are unrelated images, each a volume of its own.
     group
         Number of slices of one time point; no object extends over several.
     """
-    run = _Blocks(divided) if borders else Pieces()
+    run = _Blocks(divided, smallest) if borders else Pieces()
     last = None
     for result in results:
         if result.done is not None:  # progress only
@@ -108,7 +109,7 @@ class _Blocks:
 
     Parameters
     ----------
-    divided
+    divided, smallest
         See `separated`.
     waiting
         The first `told` of them have got theirs already.
@@ -119,6 +120,7 @@ class _Blocks:
     """
 
     divided: float
+    smallest: float
     waiting: list[_Seen] = field(default_factory=list)
     told: int = 0
     before: Objects | None = None
@@ -147,7 +149,7 @@ class _Blocks:
         foreground, inside = (
             np.stack([getattr(seen, name) for seen in self.waiting]) for name in ("foreground", "inside")
         )
-        objects = separated(foreground, inside, self.divided)
+        objects = separated(foreground, inside, self.divided, self.smallest)
         objects = _renamed(objects, _same(objects, self.before), self.used)
         self.used = max(self.used, int(objects.max()))
         return objects
@@ -157,7 +159,12 @@ class _Blocks:
             yield SliceResult(seen.index, plane, np.empty((0, *plane.shape), np.float32), 0)
 
 
-def separated(foreground: NDArray[np.bool_], inside: NDArray[np.uint8], divided: float = DIVIDED) -> Objects:
+def separated(
+    foreground: NDArray[np.bool_],
+    inside: NDArray[np.uint8],
+    divided: float = DIVIDED,
+    smallest: float = 0.0,
+) -> Objects:
     """Objects of a volume, numbered from 1, int32, shape (Z, Y, X).
 
     What is connected by faces (6 neighbours) comes apart at waists: each summit of
@@ -172,6 +179,8 @@ def separated(foreground: NDArray[np.bool_], inside: NDArray[np.uint8], divided:
         Probability of an object without its border, 0 to 255, shape (Z, Y, X).
     divided
         How deep a waist must be.
+    smallest
+        Objects that have fewer pixels in the slice in which they have most are removed as well.
     """
     joined: Objects = label(foreground, connectivity=1).astype(np.int32)  # type: ignore[no-untyped-call]
     objects, used = np.zeros_like(joined), 0
@@ -182,7 +191,7 @@ def separated(foreground: NDArray[np.bool_], inside: NDArray[np.uint8], divided:
         parts = watershed(-depth, summits(depth, own, divided), mask=own)  # type: ignore[no-untyped-call]
         objects[box][own] = parts[own] + used
         used += int(parts.max())
-    return _without_specks(objects)
+    return _without_specks(objects, smallest)
 
 
 def _same(objects: Objects, before: Objects | None) -> dict[int, int]:
@@ -210,11 +219,15 @@ def _renamed(objects: Objects, same: dict[int, int], used: int) -> Objects:
     return found
 
 
-def _without_specks(objects: Objects) -> Objects:
-    sizes = np.bincount(objects.ravel())
+def _without_specks(objects: Objects, smallest: float) -> Objects:
+    sizes = np.zeros(int(objects.max()) + 1, int)
+    largest = np.zeros_like(sizes)
+    for plane in objects:
+        areas = np.bincount(plane.ravel(), minlength=len(sizes))
+        sizes, largest = sizes + areas, np.maximum(largest, areas)
     sizes[0] = 0
     if not sizes.any():
         return objects
     typical = (sizes.astype(float) ** 2).sum() / sizes.sum()
-    specks = sizes < SPECK * typical
+    specks = (sizes < SPECK * typical) | (largest < smallest)
     return _renamed(np.where(specks[objects], 0, objects), {}, 0)

@@ -122,11 +122,18 @@ def segmentation_events(
                 results,
                 borders=bool(adapter.border),
                 divided=adapter.divided,
+                smallest=_smallest(adapter, pixel_size),
                 unrelated=unrelated,
                 group=config.group,
             )
         else:
             yield from results
+
+
+def _smallest(adapter: Adapter, pixel_size: float | None) -> float:
+    """Area of the smallest objects in pixels of the stack, as far as stored slices were painted; else 0."""
+    preprocess = adapter.preprocess
+    return adapter.smallest / preprocess.scale_for(pixel_size) ** 2 if preprocess.plane == "z" else 0.0
 
 
 @dataclass

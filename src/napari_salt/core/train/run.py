@@ -70,6 +70,7 @@ class Run:
     classes: tuple[ClassInfo, ...]
     border: int
     divided: float
+    smallest: float
     provenance: Mapping[str, Any]
     clock: Clock
     batch_size: int
@@ -242,6 +243,7 @@ class Run:
             classes=self.classes,
             border=self.border,
             divided=self.divided,
+            smallest=self.smallest,
             preprocess=self.readers[0].preprocess,
             training={
                 **self.provenance,

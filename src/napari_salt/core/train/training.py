@@ -17,6 +17,7 @@ from napari_salt.core.paint.annotations import Annotations
 from napari_salt.core.paint.choices import choose_preprocess
 from napari_salt.core.paint.crops import Augmentation, CropSampler
 from napari_salt.core.paint.likeness import mean_profile
+from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.core.paint.split import hold_out
 from napari_salt.core.paint.stacks import TrainingStack, read_paint, readers_of, training_stacks
 from napari_salt.core.segment.memory import crops_that_fit
@@ -186,6 +187,14 @@ def _elsewhere(images: Sequence[StackLike], init: Adapter | None) -> bool:
     return init is not None and not any(painted_slices(image, init) for image in images)
 
 
+def _smallest(annotations: Annotations, readers: Sequence[SliceReader], init: Adapter | None) -> float:
+    """Area of the smallest objects of all stacks, and of those before, in pixels of the model's input."""
+    pairs = zip(annotations.smallest, readers, strict=False)  # none where classes are painted
+    areas = [area * reader.scale**2 for area, reader in pairs]
+    before = [init.smallest] if init is not None else []
+    return round(min([*areas, *before], default=0.0), 2)
+
+
 def _start(
     stacks: Sequence[TrainingStack],
     annotations: Annotations,
@@ -240,6 +249,7 @@ def _start(
         class_table(annotations.values, config, init),
         annotations.border,
         annotations.divided if init is None else max(annotations.divided, init.divided),
+        _smallest(annotations, readers, init),
         {
             **provenance(images, annotations, config, split, device, mixed=any(s.marks for s in stacks)),
             "intensities": mean_profile(readers),
