@@ -1,17 +1,18 @@
 """Files of microscopes, read by bioio: a CZI as Zeiss's own library writes it."""
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import tifffile
 
 import napari_salt as ns
 from napari_salt.io._series import SeveralImagesError
-from napari_salt.terms.errors import InputError
+from napari_salt.terms.errors import InputError, UnreadableError
 
 pytest.importorskip("bioio", reason="needs napari-salt[microscopes]")
 
-from napari_salt.io._bioio import open_bioio
+from napari_salt.io._bioio import _Scene, open_bioio
 
 SIZES = {"scale_x": 0.25e-6, "scale_y": 0.25e-6, "scale_z": 2e-6}
 
@@ -78,3 +79,15 @@ def test_a_damaged_file_is_told(tmp_path, name):
     (tmp_path / name).write_bytes(b"nothing")
     with pytest.raises(InputError, match=name):
         ns.read_stack(tmp_path / name)
+
+
+def test_a_scan_that_the_plugin_does_not_know_is_told_of(tmp_path):
+    """As bioio-lif fails on sections in depth and on sweeps over wavelengths."""
+
+    def fail(_block):
+        raise ValueError("cannot select frame dimension 'Z'")
+
+    data = da.zeros((1, 4, 5), chunks=(1, 4, 5)).map_blocks(fail, meta=np.empty(0), dtype=float)
+    scene = _Scene(tmp_path / "a.lif", data, [0, 1, 2])
+    with pytest.raises(UnreadableError, match=r"a\.lif: bioio-lif cannot read this scene .*as OME-TIFF"):
+        scene[:1, :, :]

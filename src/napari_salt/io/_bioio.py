@@ -14,7 +14,8 @@ from napari_salt.io._axes import given_axes, named_axes
 from napari_salt.io._format import Opened, reading
 from napari_salt.io._series import chosen
 from napari_salt.io._units import Spacing, of_the_voxel, positive
-from napari_salt.terms.errors import InputError
+from napari_salt.terms.errors import InputError, UnreadableError
+from napari_salt.terms.text import reason
 
 __all__ = ["open_bioio"]
 
@@ -56,14 +57,14 @@ def open_bioio(
         letters, shape = "".join(found[a] for a in kept), tuple(sizes[a] for a in kept)
         letters = given_axes(axes, letters, shape, path) if axes else named_axes(letters, shape, path)
         spacing, unit = _voxel(image, letters)
-    return Opened(_Scene(image.dask_data, kept), letters, spacing, unit)
+    return Opened(_Scene(path, image.dask_data, kept), letters, spacing, unit)
 
 
 class _Scene:
     """A scene without the axes of length 1; what is taken is read at once, and nothing else."""
 
-    def __init__(self, data: Any, kept: list[int]) -> None:
-        self._data, self._kept = data, kept
+    def __init__(self, path: Path, data: Any, kept: list[int]) -> None:
+        self._path, self._data, self._kept = path, data, kept
         self.shape = tuple(int(data.shape[axis]) for axis in kept)
         self.dtype = data.dtype
 
@@ -71,7 +72,16 @@ class _Scene:
         whole: list[Any] = [0] * self._data.ndim
         for axis, at in zip(self._kept, key, strict=True):
             whole[axis] = at
-        return np.asarray(self._data[tuple(whole)].compute(scheduler="synchronous"))
+        try:
+            return np.asarray(self._data[tuple(whole)].compute(scheduler="synchronous"))
+        except (
+            Exception
+        ) as error:  # plugins raise anything: of a damaged file, or a scan that they do not know
+            plugin = PLUGINS.get(self._path.suffix.lower(), BIO_FORMATS)
+            raise UnreadableError(
+                f"{self._path}: {plugin} cannot read this scene ({reason(error)}); copy the file again if it "
+                "may be damaged, or export the scene as OME-TIFF with the microscope's own program"
+            ) from error
 
 
 def _image(path: Path) -> BioImage:
