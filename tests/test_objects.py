@@ -13,7 +13,7 @@ import tiny
 from napari_salt.cli import main
 from napari_salt.core.paint.annotations import IGNORE
 from napari_salt.core.paint.choices import choose_preprocess
-from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border
+from napari_salt.core.paint.objects import BORDER, INSIDE, areas_of, border_width, inside_and_border
 from napari_salt.core.paint.stacks import read_paint, training_stacks
 from napari_salt.core.segment import objects
 from napari_salt.core.segment.objects import numbered, separated
@@ -84,8 +84,8 @@ def test_an_object_that_is_nothing_but_border_is_inside():
 
 @pytest.mark.parametrize(("side", "width"), [(4, 1), (12, 3), (30, 7)])
 def test_large_objects_have_wide_borders(side, width):
-    assert border_width([squares((100, 100), (0, 0), (50, 50), side=side)]) == width
-    assert border_width([np.zeros((4, 4), np.int64)]) == 1
+    assert border_width(areas_of([squares((100, 100), (0, 0), (50, 50), side=side)])) == width
+    assert border_width(areas_of([np.zeros((4, 4), np.int64)])) == 1
 
 
 def test_hundreds_of_objects_are_two_classes():

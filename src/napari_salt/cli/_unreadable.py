@@ -43,14 +43,18 @@ class Readable:
         return int(self.shape[0])
 
     def __getitem__(self, index: int) -> NDArray[Any]:
-        near = sorted(range(len(self)), key=lambda other: abs(other - index))
-        for other in (other for other in near if other not in self.left_out):
+        for other in (other for other in self._near(index) if other not in self.left_out):
             try:
                 return np.asarray(self._data[other])
             except UnreadableError as error:
                 self.left_out.add(other)
                 logger.warning("%s; the slice is left out, and 0 in the output", error)
         raise UnreadableError("no slice of the image can be read; copy or export it again")
+
+    def _near(self, index: int) -> Iterator[int]:
+        """All slices, the nearest first."""
+        for distance in range(len(self)):
+            yield from (at for at in sorted({index - distance, index + distance}) if 0 <= at < len(self))
 
 
 @contextmanager

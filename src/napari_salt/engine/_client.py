@@ -115,7 +115,7 @@ class EngineProcess:
 
     def command(self, arguments: Sequence[str]) -> CommandProcess:
         """Run a command of napari-salt in a process of its own."""
-        return CommandProcess(self._call_soon, arguments)
+        return CommandProcess(self._soon, arguments)
 
     def close(self) -> None:
         """Kill the engine's process, also during a job; no message is emitted after that."""

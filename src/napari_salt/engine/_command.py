@@ -28,7 +28,8 @@ class CommandProcess:
     Parameters
     ----------
     call_soon
-        Schedules a function on the thread that uses this object; it may be called from any thread.
+        Schedules a function on the thread that uses this object; it may be called from any thread, also while
+        napari quits.
     arguments
         Arguments of ``napari-salt``.
 
@@ -95,5 +96,4 @@ class CommandProcess:
         self._soon(partial(self.ended.emit, code, text))
 
     def _soon(self, function: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # napari is quitting, and Qt is shut down
-            self._call_soon(lambda: None if self._closed else function())
+        self._call_soon(lambda: None if self._closed else function())

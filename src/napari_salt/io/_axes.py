@@ -7,6 +7,7 @@ import dask.array as da
 from napari_salt.terms.errors import InputError
 
 __all__ = [
+    "AxesError",
     "SeveralChannelsError",
     "axes_of_file",
     "check_axes",
@@ -18,7 +19,11 @@ __all__ = [
 ]
 
 
-class SeveralChannelsError(InputError):
+class AxesError(InputError):
+    """The axes of an image can mean several things, and the user has to say which."""
+
+
+class SeveralChannelsError(AxesError):
     """An image has several channels, of which none was chosen.
 
     Parameters
@@ -46,7 +51,7 @@ def plain_axes(shape: tuple[int, ...], path: Path, *, labels: bool = False) -> s
     taken for columns.
     """
     if len(shape) == 3 and shape[-1] in (3, 4) and not labels:
-        raise InputError(
+        raise AxesError(
             f"{path} has shape {_sizes(shape)}: say with --axes YXS that the last axis is colour, or with "
             "--axes ZYX that it is columns"
         )
@@ -90,7 +95,7 @@ def axes_of_file(axes: str, shape: tuple[int, ...], path: Path, *, more: str = "
     if len(axes) == 4 and axes[0] in "QIZ" and axes[1:] == "SYX":  # colours in planes of their own
         return "ZSYX"
     if not (grey.endswith("YX") and set(grey) <= set("TZCYX") and len(set(grey)) == len(grey)):
-        raise InputError(
+        raise AxesError(
             f"{path} has axes {axes} of {_sizes(shape)}, which can mean several things: "
             f"say what they are with --axes, for example ZYX, ZCYX or ZYXS{more}"
         )
@@ -148,14 +153,16 @@ def check_axes(sizes: dict[str, int], channel: int | None, path: Path) -> None:
     ------
     SeveralChannelsError
         If the image has several channels, and none is chosen.
+    AxesError
+        If it has colours of neither 3 nor 4 samples.
     InputError
-        If the image is empty, lacks the chosen channel, or has colours of neither 3 nor 4 samples.
+        If the image is empty, or lacks the chosen channel.
     """
     axes, channels = "".join(sizes), sizes.get("C", 1)
     if 0 in sizes.values():
         problem = f"is empty (axes {axes} of {_sizes(tuple(sizes.values()))}): export it again"
     elif sizes.get("S", 3) not in (3, 4):
-        problem = f"has {sizes['S']} samples per pixel, not 3 or 4: name that axis C in --axes"
+        raise AxesError(f"{path} has {sizes['S']} samples per pixel, not 3 or 4: name that axis C in --axes")
     elif channel is None and channels > 1:
         raise SeveralChannelsError(
             f"{path} has {channels} channels (axes {axes}): choose one with --channel, from 0, or name "

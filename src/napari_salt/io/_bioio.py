@@ -74,9 +74,7 @@ class _Scene:
             whole[axis] = at
         try:
             return np.asarray(self._data[tuple(whole)].compute(scheduler="synchronous"))
-        except (
-            Exception
-        ) as error:  # plugins raise anything: of a damaged file, or a scan that they do not know
+        except Exception as error:  # of a damaged file, or a scan that the plugin does not know: anything
             plugin = PLUGINS.get(self._path.suffix.lower(), BIO_FORMATS)
             raise UnreadableError(
                 f"{self._path}: {plugin} cannot read this scene ({reason(error)}); copy the file again if it "

@@ -13,7 +13,7 @@ from napari.layers import Layer
 from numpy.typing import NDArray
 
 from napari_salt.io import Stack, read_labels, read_stack, write_labels
-from napari_salt.io._axes import SeveralChannelsError
+from napari_salt.io._axes import AxesError, SeveralChannelsError
 from napari_salt.io._geometry import sizes_of
 from napari_salt.io._series import SeveralImagesError
 from napari_salt.io._table import format_to_read, format_to_write
@@ -55,9 +55,7 @@ def layers_of(path: Path) -> list[LayerData]:
     """
     try:
         return _layers(path)
-    except InputError as error:
-        if "--axes" not in str(error):
-            raise
+    except AxesError as error:
         raise InputError(f"{error}; {BY_NAPARI}") from error
 
 
@@ -87,7 +85,8 @@ def _channel(path: Path, series: int | None, channel: int, name: str) -> LayerDa
 
 def fault_of_file(layer: Layer) -> str:
     """What is missing of the TIFF that napari itself has opened a layer from, with zeros instead; or ""."""
-    path = Path(layer.source.path) if layer.source.path else None
+    source = layer.source
+    path = Path(source.path) if source.path and source.reader_plugin != "napari-salt" else None
     if path is None or path.suffix.lower() not in (".tif", ".tiff") or not path.is_file():
         return ""
     from napari_salt.io._tiff import fault_of

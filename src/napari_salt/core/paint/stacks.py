@@ -17,7 +17,14 @@ from napari_salt.core.paint.annotations import (
     read_annotations,
 )
 from napari_salt.core.paint.dividing import dividing_depth
-from napari_salt.core.paint.objects import BORDER, INSIDE, border_width, inside_and_border, smallest_area
+from napari_salt.core.paint.objects import (
+    BORDER,
+    INSIDE,
+    areas_of,
+    border_width,
+    inside_and_border,
+    smallest_area,
+)
 from napari_salt.core.paint.plane_view import in_memory, pixel_size_along, view_along
 from napari_salt.core.paint.preprocess import SliceReader
 from napari_salt.terms.config import TrainConfig, Unpainted
@@ -204,8 +211,9 @@ def _read_objects(stacks: Sequence[TrainingStack], config: TrainConfig, values: 
     for number, stack in enumerate(stacks):
         planes = dict(painted_planes(stack.labels, config.slices, config.unpainted, stack.marks))
         check_not_across(planes)
-        width = border_width(planes.values(), background)
-        smallest.append(smallest_area(planes.values(), background))
+        areas = areas_of(planes.values(), background)
+        width = border_width(areas)
+        smallest.append(smallest_area(areas))
         for index, plane in planes.items():
             complete = stack.marks.get(index, config.unpainted) == "background"
             target = inside_and_border(plane, width, background, unpainted_is_background=complete)
